@@ -1,0 +1,103 @@
+"""Command line: train or score the shipped models. `python -m trilemma --help`."""
+
+import argparse
+import json
+import pathlib
+
+import keras
+import matplotlib.image
+import numpy as np
+import tensorflow as tf
+
+from trilemma import data, device, pretrained, recipes, scoreboard
+
+RESULTS_DIR = pathlib.Path("results")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m trilemma", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train_parser = commands.add_parser("train", help="train models by their recipes and write their weights")
+    train_parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(recipes.RECIPES))
+    train_parser.add_argument("--data-dir", help="folder with <data set>.npz")
+    train_parser.add_argument("--verbose", default="auto", help="auto, 1 (bars) or 2 (a line per epoch)")
+    score_parser = commands.add_parser("score", help="score shipped models and write results/scoreboard.json")
+    score_parser.add_argument("names", nargs="*", metavar="NAME", help="all generative models if none is named")
+    score_parser.add_argument("--num-images", type=int, default=2000)
+    score_parser.add_argument("--seed", type=int, default=0)
+    commands.add_parser("list", help="list the shipped models")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "train":
+            verbose = arguments.verbose if arguments.verbose == "auto" else int(arguments.verbose)
+            # Every name is looked up before the first training starts.
+            for name in [name for name in arguments.names if recipes.get_recipe(name)]:
+                train(name, arguments.data_dir, verbose)
+        elif arguments.command == "score":
+            score(arguments.names, arguments.num_images, arguments.seed)
+        else:
+            print(weights_table())
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+
+
+def train(name, data_dir, verbose):
+    """Trains one model; writes its weights, and its history to results/training.json."""
+    recipe = recipes.get_recipe(name)
+    folder = pathlib.Path("build/checkpoints") / name
+    model, history = recipes.train(recipe, folder, data_dir, verbose)
+    minutes = round(sum(epoch["seconds"] for epoch in history) / 60, 1)
+    command = f"python -m trilemma train {name}"
+    pretrained.save_pretrained(name, model, command=command, minutes=minutes, device=device.device_name())
+    record = {"command": command, "minutes": minutes, "history": history, **environment()}
+    if recipe.labelled:
+        scoreboard.save_reference(recipe.data_set, data_dir)
+        images, labels = data.load_images(recipe.data_set, "test", data_dir)
+        _, predicted = pretrained.load_pretrained(name).embed(images)
+        record["test_accuracy"], record["num_test_images"] = float(np.mean(predicted == labels)), len(labels)
+        print(f"{name}: accuracy {record['test_accuracy']:.4f} on {len(labels)} test images")
+    else:
+        rows = [np.concatenate(np.load(file), axis=1) for file in sorted(folder.glob("epoch_*.npy"))]
+        strip = np.concatenate(rows, axis=0)
+        strip = strip if strip.shape[-1] == 3 else np.repeat(strip, 3, axis=-1)
+        matplotlib.image.imsave(RESULTS_DIR / f"epochs_{name}.png", strip)
+    update_results("training", {name: record})
+
+
+def score(names, num_images, seed):
+    """Scores models and the real row of their data sets; updates results/scoreboard.json."""
+    names = names or [name for name in pretrained.list_pretrained() if not name.startswith("classifier")]
+    rows = {}
+    for name in names:
+        model = pretrained.load_pretrained(name)
+        data_set = recipes.get_recipe(name).data_set
+        rows[f"real_{data_set}"] = {"data_set": data_set, **scoreboard.score_real(data_set, num_images)}
+        minutes = pretrained.pretrained_index()[name]["minutes"]
+        row = scoreboard.score(model, data_set, num_images, seed, progress=True)
+        rows[name] = {"data_set": data_set, **row, "training_minutes": minutes}
+        print(json.dumps({name: rows[name]}, indent=1), flush=True)
+        record = {"command": f"python -m trilemma score {name} --num-images {num_images} --seed {seed}"}
+        update_results("scoreboard", {key: {**value, **record, **environment()} for key, value in rows.items()})
+
+
+def update_results(name, records):
+    """Merges records into results/<name>.json."""
+    file = RESULTS_DIR / f"{name}.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps({**known, **records}, indent=1, sort_keys=True) + "\n")
+
+
+def environment():
+    """Device and versions, for a results file."""
+    return {"device": device.device_name(), "tensorflow": tf.__version__, "keras": keras.__version__}
+
+
+def weights_table():
+    """Every shipped weights file as a Markdown table."""
+    rows = [{"file": name, **entry} for name, entry in pretrained.pretrained_index().items()]
+    columns = {"file": "", "bytes": ",d", "parameters": ",d", "minutes": ".1f", "command": "", "sha256": ".12"}
+    return scoreboard.markdown_table(rows, columns)
+
+
+if __name__ == "__main__":
+    main()

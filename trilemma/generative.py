@@ -1,0 +1,94 @@
+"""The contract of every generative model: train with `fit`, draw with `generate`."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from trilemma.device import ReplicaSeedGenerator
+
+
+class GenerativeModel(keras.Model):
+    """Base class. A model adds `compute_losses`, `train_step` and `sample`.
+
+    Attributes:
+        image_shape: (height, width, channels).
+        num_classes: number of classes that `generate(labels=...)` can ask for; None when unconditional.
+        passes_per_image: network evaluations per generated image (NFE).
+        networks: name -> tuple of networks; a weights file holds the first of each tuple and is loaded into
+            all of them.
+    """
+
+    num_classes = None
+    passes_per_image = 1
+
+    def __init__(self, image_shape, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.image_shape = tuple(image_shape)
+        self.seed = seed
+        self.seed_generator = ReplicaSeedGenerator(seed)
+        self._compiled_sample = None
+        # Every network is built in the constructor; Keras learns it only from a call otherwise.
+        self.built = True
+
+    def compute_losses(self, images, training):
+        """Losses of one batch of images in [0, 1]: a dict of scalars, the objective under "loss"."""
+        raise NotImplementedError
+
+    def sample(self, num_images):
+        """Draws one batch (num_images, height, width, channels) in [0, 1]; traced, so no Python side effects."""
+        raise NotImplementedError
+
+    def test_step(self, images):
+        return self.update_trackers(self.compute_losses(images, training=False))
+
+    def update_trackers(self, losses):
+        """Adds a batch to the running means that `fit` and `evaluate` report, and returns the means."""
+        for name, value in losses.items():
+            self.trackers[name].update_state(value)
+        return {name: tracker.result() for name, tracker in self.trackers.items()}
+
+    @property
+    def metrics(self):
+        return list(self.trackers.values())
+
+    def save_own_variables(self, store):
+        # An interrupted training must not repeat its noise after a restart.
+        store["seed_generator"] = keras.ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store):
+        self.seed_generator.state.assign(store["seed_generator"][()])
+
+    def generate(self, num_images, seed=None, labels=None, batch_size=100, progress=False):
+        """Generates images batch by batch in one compiled function, in memory bounded by `batch_size`.
+
+        Args:
+            num_images: how many, at least 1.
+            seed: integer; the same seed and batch_size give the same images on the same machine. None draws new ones.
+            labels: None; only models with `num_classes` take integer labels (num_images,).
+            batch_size: images drawn at once.
+            progress: show a progress bar.
+
+        Returns:
+            float32 array (num_images, height, width, channels) in [0, 1].
+        """
+        if int(num_images) != num_images or num_images < 1:
+            raise ValueError(f"num_images is {num_images}; expected a whole number of at least 1.")
+        if labels is not None and self.num_classes is None:
+            raise ValueError(f"{self.name} has no classes, yet labels were given; leave labels out.")
+        if self._compiled_sample is None:
+            self._compiled_sample = tf.function(self.sample, jit_compile=self.jit_compile is True)
+        batch_size = min(batch_size, num_images)
+        state = self.seed_generator.state
+        state_before = tf.convert_to_tensor(state)
+        if seed is not None:
+            state.assign([seed, 0])
+        images = np.empty((num_images, *self.image_shape), "float32")
+        try:
+            for start in tqdm(range(0, num_images, batch_size), disable=not progress, desc="generate"):
+                batch = self._compiled_sample(batch_size)
+                images[start : start + batch_size] = batch[: num_images - start]
+        finally:
+            if seed is not None:
+                state.assign(state_before)
+        return images

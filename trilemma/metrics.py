@@ -1,0 +1,145 @@
+"""Distances between sets of real and of generated images, given their features or labels.
+
+Every function takes the real set first. Features are arrays (n, d) of any scale; sets may differ in size.
+"""
+
+import numpy as np
+
+_BLOCK = 1000
+
+
+def frechet_distance(real_features, generated_features):
+    """Squared Wasserstein-2 distance of the two Gaussians fitted to the features.
+
+    Heusel et al. 2017, equation 6, with the unbiased covariance (divisor n - 1). FID is this distance in the
+    features of an Inception network; ours are those of the data set's classifier, so the values are not comparable.
+
+    Args:
+        real_features, generated_features: (n, d), n at least 2.
+
+    Returns:
+        float, at least 0 up to rounding; lower is better, and larger for small n.
+    """
+    real, generated = _checked(real_features, generated_features)
+    real_root = _symmetric_root(np.cov(real, rowvar=False))
+    generated_covariance = np.cov(generated, rowvar=False)
+    # The eigenvalues of S_r S_g are those of the symmetric matrix sqrt(S_r) S_g sqrt(S_r).
+    eigenvalues = np.linalg.eigvalsh(real_root @ generated_covariance @ real_root)
+    root_trace = np.sum(np.sqrt(np.maximum(eigenvalues, 0)))
+    mean_part = np.sum((real.mean(axis=0) - generated.mean(axis=0)) ** 2)
+    return float(mean_part + np.sum(real_root**2) + np.trace(generated_covariance) - 2 * root_trace)
+
+
+def _symmetric_root(matrix):
+    eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(matrix))
+    return (vectors * np.sqrt(np.maximum(eigenvalues, 0))) @ vectors.T
+
+
+def kernel_distance(real_features, generated_features):
+    """Kernel Inception distance: the unbiased squared maximum mean discrepancy under k(a, b) = (a.b / d + 1)^3.
+
+    Binkowski et al. 2018, section 3 and equation 4, over all pairs instead of random subsets.
+
+    Returns:
+        float; lower is better, expectation 0 for two samples of one distribution, so that it can be negative.
+    """
+    real, generated = _checked(real_features, generated_features)
+    return float(
+        _mean_kernel(real, real, leave_diagonal=True)
+        + _mean_kernel(generated, generated, leave_diagonal=True)
+        - 2 * _mean_kernel(real, generated, leave_diagonal=False)
+    )
+
+
+def _mean_kernel(a, b, leave_diagonal):
+    total = sum(np.sum((a[i : i + _BLOCK] @ b.T / a.shape[1] + 1) ** 3) for i in range(0, len(a), _BLOCK))
+    if not leave_diagonal:
+        return total / (len(a) * len(b))
+    total -= np.sum((np.sum(a * a, axis=1) / a.shape[1] + 1) ** 3)
+    return total / (len(a) * (len(a) - 1))
+
+
+def neighbourhood_scores(real_features, generated_features, k=5):
+    """Precision, recall, density and coverage from balls around every image up to its k-th neighbour.
+
+    Kynkaanniemi et al. 2019, equation 1 (precision, recall); Naeem et al. 2020, equations 5 and 6 (density,
+    coverage). A point lies in a ball if its distance is strictly below the radius, as in the package `prdc`;
+    the radius is the distance to the k-th nearest other point of the same set.
+
+    Returns:
+        dict of floats: precision, the share of generated images in some real ball; recall, the share of real
+        images in some generated ball; density, the mean number of real balls around a generated image over k;
+        coverage, the share of real balls that hold a generated image. Higher is better; density may exceed 1.
+    """
+    real, generated = _checked(real_features, generated_features)
+    if k < 1 or k >= min(len(real), len(generated)):
+        raise ValueError(f"k is {k}; expected 1 <= k < {min(len(real), len(generated))}, the size of the smaller set.")
+    real_radii = _neighbour_distances(real, k)
+    generated_radii = _neighbour_distances(generated, k)
+    real_balls = np.zeros(len(generated), int)
+    in_generated_ball = np.zeros(len(real), bool)
+    ball_filled = np.zeros(len(real), bool)
+    for start in range(0, len(real), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        distances = _squared_distances(real[block], generated)
+        in_real_ball = distances < real_radii[block, None]
+        real_balls += in_real_ball.sum(axis=0)
+        ball_filled[block] = in_real_ball.any(axis=1)
+        in_generated_ball[block] = (distances < generated_radii).any(axis=1)
+    return {
+        "precision": float(np.mean(real_balls > 0)),
+        "recall": float(np.mean(in_generated_ball)),
+        "density": float(np.mean(real_balls) / k),
+        "coverage": float(np.mean(ball_filled)),
+    }
+
+
+def _neighbour_distances(points, k):
+    radii = np.empty(len(points))
+    for start in range(0, len(points), _BLOCK):
+        distances = _squared_distances(points[start : start + _BLOCK], points)
+        # The point itself, at distance 0, must not count as its own neighbour.
+        distances[np.arange(len(distances)), start + np.arange(len(distances))] = np.inf
+        radii[start : start + _BLOCK] = np.partition(distances, k - 1, axis=1)[:, k - 1]
+    return radii
+
+
+def _squared_distances(a, b):
+    distances = np.sum(a * a, axis=1)[:, None] + np.sum(b * b, axis=1) - 2 * a @ b.T
+    return np.maximum(distances, 0)
+
+
+def class_scores(real_labels, generated_labels, num_classes):
+    """How the generated images spread over the classes.
+
+    Args:
+        real_labels, generated_labels: int (n,), each in 0 ... num_classes - 1.
+        num_classes: number of classes.
+
+    Returns:
+        classes_covered: classes with at least one generated image.
+        class_kl: KL(generated histogram || real histogram) in nats, at least 0; lower is better.
+    """
+    real = np.bincount(real_labels, minlength=num_classes) / len(real_labels)
+    generated = np.bincount(generated_labels, minlength=num_classes) / len(generated_labels)
+    if np.any(real == 0):
+        raise ValueError(
+            f"the real labels lack the classes {np.flatnonzero(real == 0).tolist()}; use more real images."
+        )
+    covered = generated > 0
+    kl = np.sum(generated[covered] * np.log(generated[covered] / real[covered]))
+    return {"classes_covered": int(covered.sum()), "class_kl": float(kl)}
+
+
+def _checked(real_features, generated_features):
+    real, generated = np.asarray(real_features, np.float64), np.asarray(generated_features, np.float64)
+    if (
+        real.ndim != 2
+        or generated.ndim != 2
+        or real.shape[1] != generated.shape[1]
+        or min(len(real), len(generated)) < 2
+    ):
+        raise ValueError(
+            f"features have the shapes {real.shape} and {generated.shape}; expected (n, d) and (m, d) with n, m >= 2."
+        )
+    return real, generated

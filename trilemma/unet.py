@@ -1,0 +1,131 @@
+"""The U-Net that predicts noise, built from plain functions (Ho et al. 2020, appendix B).
+
+One deviation keeps it fast: the first convolution folds each `patch_size` x `patch_size` square of
+pixels into channels and the last one unfolds it, so that the 28x28 image is processed at 14x14 and 7x7.
+"""
+
+import math
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable("trilemma")
+class SinusoidalEmbedding(layers.Layer):
+    """Embeds integer timesteps as sines and cosines of geometrically spaced frequencies.
+
+    Vaswani et al. 2017, section 3.5, as used by Ho et al. 2020.
+
+    Call: timesteps (batch,), any integer or float type -> float32 (batch, size), values in [-1, 1].
+    """
+
+    def __init__(self, size, max_period=10_000.0, **kwargs):
+        # In half precision the angles of neighbouring timesteps would coincide.
+        super().__init__(dtype="float32", **{k: v for k, v in kwargs.items() if k != "dtype"})
+        if size < 4 or size % 2:
+            raise ValueError(f"size is {size}; expected an even number of at least 4.")
+        self.size = size
+        self.max_period = max_period
+
+    def call(self, timesteps):
+        half = self.size // 2
+        exponents = ops.arange(half, dtype="float32") / (half - 1)
+        frequencies = ops.exp(-math.log(self.max_period) * exponents)
+        angles = ops.cast(timesteps, "float32")[:, None] * frequencies[None, :]
+        return ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.size)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "max_period": self.max_period}
+
+
+def residual_block(x, time, width):
+    """Two normalised 3x3 convolutions around an added time embedding, plus a shortcut.
+
+    Args:
+        x: feature maps (batch, height, width, channels).
+        time: time embedding (batch, size).
+        width: channels of the output.
+
+    Returns:
+        Feature maps (batch, height, width, width).
+    """
+    shortcut = x if x.shape[-1] == width else layers.Conv2D(width, 1)(x)
+    x = layers.Activation("swish")(layers.GroupNormalization(8)(x))
+    x = layers.Conv2D(width, 3, padding="same")(x)
+    x = layers.Add()([x, layers.Reshape((1, 1, width))(layers.Dense(width)(time))])
+    x = layers.Activation("swish")(layers.GroupNormalization(8)(x))
+    # A block that starts as the identity makes a deep network easy to train.
+    x = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros")(x)
+    return layers.Add()([shortcut, x])
+
+
+def attention_block(x, num_heads=4):
+    """Self-attention between all positions of the feature map, plus a shortcut.
+
+    Args:
+        x: feature maps (batch, height, width, channels); channels divisible by `num_heads`.
+
+    Returns:
+        Feature maps of the same shape.
+    """
+    height, width, channels = x.shape[1:]
+    tokens = layers.Reshape((height * width, channels))(layers.GroupNormalization(8)(x))
+    tokens = layers.MultiHeadAttention(num_heads, channels // num_heads)(tokens, tokens)
+    return layers.Add()([x, layers.Reshape((height, width, channels))(tokens)])
+
+
+def build_unet(image_shape, widths=(64, 128), num_blocks=1, patch_size=2):
+    """Builds the network eps_theta(x_t, t) of Ho et al. 2020.
+
+    Args:
+        image_shape: (height, width, channels); height and width divisible by
+            `patch_size * 2 ** (len(widths) - 1)`.
+        widths: channels at each resolution, finest first; multiples of 8.
+        num_blocks: residual blocks per resolution, on the way down and on the way up.
+        patch_size: side of the squares of pixels that are folded into channels.
+
+    Returns:
+        A Functional model: [noisy_images (batch, height, width, channels), timesteps (batch,)] ->
+        predicted_noise, float32, of the images' shape.
+    """
+    height, width, channels = image_shape
+    factor = patch_size * 2 ** (len(widths) - 1)
+    if height % factor or width % factor:
+        raise ValueError(
+            f"images of {height}x{width} pixels do not fit {len(widths)} resolutions at patch size "
+            f"{patch_size}; expected sides divisible by {factor}."
+        )
+    noisy_images = layers.Input(image_shape, name="noisy_images")
+    timesteps = layers.Input((), dtype="int32", name="timesteps")
+
+    time = SinusoidalEmbedding(widths[0])(timesteps)
+    time = layers.Dense(4 * widths[0], activation="swish")(time)
+    time = layers.Dense(4 * widths[0], activation="swish")(time)
+
+    x = layers.Conv2D(widths[0], patch_size, strides=patch_size, name="fold")(noisy_images)
+    skips = []
+    for level, width in enumerate(widths):
+        if level > 0:
+            x = layers.Conv2D(width, 3, strides=2, padding="same")(x)
+        for _ in range(num_blocks):
+            x = residual_block(x, time, width)
+            skips.append(x)
+
+    x = residual_block(x, time, widths[-1])
+    x = attention_block(x)
+    x = residual_block(x, time, widths[-1])
+
+    for level, width in reversed(list(enumerate(widths))):
+        for _ in range(num_blocks):
+            x = residual_block(layers.Concatenate()([x, skips.pop()]), time, width)
+        if level > 0:
+            x = layers.Conv2DTranspose(widths[level - 1], 2, strides=2)(x)
+
+    x = layers.Activation("swish")(layers.GroupNormalization(8)(x))
+    predicted_noise = layers.Conv2DTranspose(
+        channels, patch_size, strides=patch_size, kernel_initializer="zeros", dtype="float32", name="unfold"
+    )(x)
+    return keras.Model([noisy_images, timesteps], predicted_noise, name="unet")

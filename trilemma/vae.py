@@ -1,0 +1,145 @@
+"""Variational autoencoder (Kingma & Welling 2014) with a Bernoulli likelihood."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from trilemma.device import scale_loss
+from trilemma.generative import GenerativeModel
+
+
+def build_encoder(image_shape, latent_size):
+    """Strided convolutions from an image to the Gaussian q(z | x).
+
+    Returns:
+        A Functional model: images (batch, height, width, channels) in [0, 1] -> mean and log_variance, each
+        (batch, latent_size), float32.
+    """
+    images = layers.Input(image_shape, name="images")
+    x = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(images)
+    x = layers.Conv2D(64, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
+    mean = layers.Dense(latent_size, dtype="float32", name="mean")(x)
+    log_variance = layers.Dense(latent_size, dtype="float32", name="log_variance")(x)
+    return keras.Model(images, [mean, log_variance], name="encoder")
+
+
+def build_decoder(image_shape, latent_size):
+    """Transposed convolutions from latents to the logits of p(x | z).
+
+    Returns:
+        A Functional model: latents (batch, latent_size) -> logits (batch, height, width, channels), float32;
+        their sigmoid is the probability that a pixel is on.
+    """
+    height, width, channels = image_shape
+    latents = layers.Input((latent_size,), name="latents")
+    x = layers.Dense(256, activation="relu")(latents)
+    x = layers.Dense(height // 4 * (width // 4) * 64, activation="relu")(x)
+    x = layers.Reshape((height // 4, width // 4, 64))(x)
+    x = layers.Conv2DTranspose(64, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.Conv2DTranspose(32, 3, strides=2, padding="same", activation="relu")(x)
+    logits = layers.Conv2D(channels, 3, padding="same", dtype="float32", name="logits")(x)
+    return keras.Model(latents, logits, name="decoder")
+
+
+def kl_divergence(mean, log_variance):
+    """KL(N(mean, exp(log_variance)) || N(0, I)) in nats, summed over the latent dimensions.
+
+    Kingma & Welling 2014, appendix B. The article averages over the dimensions instead, which weakens the term
+    by a factor of the latent size.
+
+    Args:
+        mean, log_variance: (batch, latent_size).
+
+    Returns:
+        (batch,), at least 0.
+    """
+    return 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1 - log_variance, axis=-1)
+
+
+def bernoulli_nll(images, logits):
+    """-log p(images | latents) in nats, summed over the pixels.
+
+    Args:
+        images: (batch, height, width, channels) in [0, 1]; a likelihood only where every value is 0 or 1.
+        logits: of the same shape.
+
+    Returns:
+        (batch,).
+    """
+    cross_entropy = ops.maximum(logits, 0.0) - logits * images + ops.log1p(ops.exp(-ops.abs(logits)))
+    return ops.sum(cross_entropy, axis=(1, 2, 3))
+
+
+@keras.saving.register_keras_serializable("trilemma")
+class VAE(GenerativeModel):
+    """Maximises the evidence lower bound of binarised images.
+
+    A grey value is read as the probability that its pixel is on, and drawn anew for every batch (dynamic
+    binarisation, Salakhutdinov & Murray 2008): so the loss is a likelihood in nats, comparable with published
+    values, and the decoder's probabilities are grey images again.
+
+    Args:
+        image_shape: (height, width, channels); height and width divisible by 4.
+        latent_size: dimensions of z.
+        beta: weight of the KL divergence (Higgins et al. 2017); 1 gives the evidence lower bound, 1 / latent_size
+            the article's loss.
+        seed: integer that makes latents and binarisation repeatable.
+    """
+
+    def __init__(self, image_shape=(28, 28, 1), latent_size=2, beta=1.0, seed=None, **kwargs):
+        super().__init__(image_shape, seed, **kwargs)
+        self.latent_size = latent_size
+        self.beta = beta
+        self.encoder = build_encoder(image_shape, latent_size)
+        self.decoder = build_decoder(image_shape, latent_size)
+        self.networks = {"encoder": (self.encoder,), "decoder": (self.decoder,)}
+        names = ("loss", "reconstruction_loss", "kl_loss")
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def call(self, images, training=False):
+        """Reconstructs images through the mean of q(z | x): [0, 1] -> probabilities in [0, 1]."""
+        mean, _ = self.encoder(images, training=training)
+        return ops.sigmoid(self.decoder(mean, training=training))
+
+    def default_optimizers(self, learning_rate, num_steps):
+        """Arguments for `compile`: Adam with a cosine down to zero."""
+        return {"optimizer": keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, num_steps))}
+
+    def binarise(self, images):
+        """Draws each pixel as 0 or 1 with its grey value as the probability of 1."""
+        threshold = keras.random.uniform(ops.shape(images), seed=self.seed_generator)
+        return ops.cast(images > threshold, "float32")
+
+    def sample_latents(self, mean, log_variance):
+        """Draws z ~ N(mean, exp(log_variance)) by the reparametrisation trick: z = mean + deviation * noise."""
+        noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator)
+        return mean + ops.exp(0.5 * log_variance) * noise
+
+    def compute_losses(self, images, training):
+        """Negative evidence lower bound (Kingma & Welling 2014, equation 3) and its two parts, in nats per image."""
+        binary_images = self.binarise(images)
+        mean, log_variance = self.encoder(binary_images, training=training)
+        logits = self.decoder(self.sample_latents(mean, log_variance), training=training)
+        reconstruction_loss = ops.mean(bernoulli_nll(binary_images, logits))
+        kl_loss = ops.mean(kl_divergence(mean, log_variance))
+        return {
+            "loss": reconstruction_loss + self.beta * kl_loss,
+            "reconstruction_loss": reconstruction_loss,
+            "kl_loss": kl_loss,
+        }
+
+    def train_step(self, images):
+        with tf.GradientTape() as tape:
+            losses = self.compute_losses(images, training=True)
+            scaled_loss = scale_loss(losses["loss"], self.optimizer)
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return self.update_trackers(losses)
+
+    def sample(self, num_images):
+        latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
+        return ops.sigmoid(self.decoder(latents, training=False))
+
+    def get_config(self):
+        return {"image_shape": self.image_shape, "latent_size": self.latent_size, "beta": self.beta, "seed": self.seed}
