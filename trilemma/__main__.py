@@ -15,6 +15,7 @@ RESULTS_DIR = pathlib.Path("results")
 
 
 def main():
+    """Parses the command line and runs one command."""
     parser = argparse.ArgumentParser(prog="python -m trilemma", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train_parser = commands.add_parser("train", help="train models by their recipes and write their weights")

@@ -1,0 +1,202 @@
+"""Every figure of the notebooks; each function returns the figure."""
+
+import statistics
+
+import matplotlib.animation
+import numpy as np
+from matplotlib.figure import Figure
+
+
+def tile_images(images, columns):
+    """Arranges images row by row in one picture with a one-pixel gap.
+
+    Args:
+        images: (n, height, width, channels) in [0, 1].
+        columns: images per row.
+
+    Returns:
+        float32 (picture_height, picture_width, 3) in [0, 1]; dark images on a white gap.
+    """
+    images = np.asarray(images, "float32")
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    picture = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, 3), "float32")
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        picture[top : top + height, left : left + width] = image
+    return picture
+
+
+def plot_images(images, columns=10, title=None, row_names=None):
+    """Shows images (n, height, width, channels) in [0, 1] as a grid; `row_names` label its rows."""
+    picture = tile_images(images, columns)
+    inch = 0.6 * columns
+    figure = Figure((inch, inch * picture.shape[0] / picture.shape[1] + (0.3 if title else 0)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_xticks([])
+    row_height = np.shape(images)[1] + 1
+    names = row_names or []
+    axes.set_yticks([row_height * (i + 0.5) for i in range(len(names))], names)
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+    if title:
+        axes.set_title(title, fontsize=10)
+    return figure
+
+
+def plot_samples(sequences, step_names, title=None):
+    """Shows how images change from step to step: one row per image, time from left to right.
+
+    Args:
+        sequences: (num_steps, num_images, height, width, channels) in [0, 1].
+        step_names: num_steps labels, for example the timesteps.
+        title: optional.
+    """
+    sequences = np.asarray(sequences)
+    num_steps, num_images = sequences.shape[:2]
+    images = np.swapaxes(sequences, 0, 1).reshape(-1, *sequences.shape[2:])
+    figure = plot_images(images, num_steps, title)
+    axes = figure.axes[0]
+    column_width = sequences.shape[3] + 1
+    axes.set_xticks([column_width * (i + 0.5) for i in range(num_steps)], step_names, fontsize=8)
+    return figure
+
+
+def save_animation(sequences, path, columns=5, frames_per_second=15):
+    """Writes a GIF that plays (num_steps, num_images, height, width, channels) and rests on the last step."""
+    frames = [tile_images(step, columns) for step in sequences]
+    frames += [frames[-1]] * frames_per_second
+    figure = Figure((columns * 0.6, columns * 0.6 * frames[0].shape[0] / frames[0].shape[1]))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    picture = axes.imshow(frames[0], interpolation="nearest")
+    writer = matplotlib.animation.PillowWriter(fps=frames_per_second)
+    with writer.saving(figure, str(path), dpi=80):
+        for frame in frames:
+            picture.set_data(frame)
+            writer.grab_frame()
+
+
+def plot_manifold(decode, size=15):
+    """Draws what a 2-D latent space decodes to, on a grid of normal quantiles (equal prior probability per cell).
+
+    Args:
+        decode: function latents (n, 2) -> images (n, height, width, channels) in [0, 1].
+        size: grid points per axis.
+    """
+    quantiles = [statistics.NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]
+    latents = np.array([(x, y) for y in reversed(quantiles) for x in quantiles], "float32")
+    figure = plot_images(np.asarray(decode(latents)), columns=size)
+    axes = figure.axes[0]
+    picture_height, picture_width = axes.images[0].get_array().shape[:2]
+    labels = [f"{quantiles[i]:.1f}" for i in (0, size // 2, size - 1)]
+    positions = np.array([0.5, size // 2 + 0.5, size - 0.5]) / size
+    axes.set_xticks(positions * picture_width, labels)
+    axes.set_yticks((1 - positions) * picture_height, labels)
+    axes.set_xlabel("first latent")
+    axes.set_ylabel("second latent")
+    return figure
+
+
+def plot_curves(curves, x_label, y_label, title=None, log_x=False):
+    """Draws named curves into one diagram.
+
+    Args:
+        curves: name -> (x values, y values).
+        x_label, y_label: with units.
+        title: optional.
+        log_x: logarithmic horizontal axis.
+    """
+    figure = Figure((6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, (x, y) in curves.items():
+        axes.plot(x, y, marker="o" if len(x) < 30 else None, markersize=4, label=name)
+    if log_x:
+        axes.set_xscale("log")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    if len(curves) > 1:
+        axes.legend()
+    if title:
+        axes.set_title(title, fontsize=10)
+    return figure
+
+
+def plot_history(history, keys, y_label):
+    """Draws columns of a training history (a list with a dict per epoch) over the epochs."""
+    epochs = [row["epoch"] for row in history]
+    return plot_curves({key: (epochs, [row[key] for row in history]) for key in keys}, "epoch", y_label)
+
+
+def plot_quality_speed(rows):
+    """Scatters the Fréchet distance against images per second, both logarithmic; best is the lower right corner.
+
+    Args:
+        rows: name -> row of the scoreboard; a row without a speed (real images) becomes a horizontal line.
+    """
+    figure = Figure((6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, row in rows.items():
+        if row.get("images_per_second") is None:
+            axes.axhline(row["frechet_distance"], color="gray", linestyle=":", label=name)
+        else:
+            point = (row["images_per_second"], row["frechet_distance"])
+            axes.scatter(*point)
+            axes.annotate(f"{name} (NFE {row['passes_per_image']})", point, xytext=(5, 5), textcoords="offset points")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.margins(x=0.35, y=0.2)
+    axes.set_xlabel("images per second")
+    axes.set_ylabel("Fréchet distance")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def trilemma_corners(row, real_row, fastest):
+    """Normalises a scoreboard row to the three corners of the trilemma, each in [0, 1].
+
+    Quality is precision over the real row's precision and coverage is recall over the real row's recall, both cut at
+    1. Speed is logarithmic: 1 for the fastest model, and a third less for every factor of ten below it.
+
+    Args:
+        row: row of a model.
+        real_row: the real row of the same data set and number of images.
+        fastest: images per second of the fastest model.
+
+    Returns:
+        dict with "quality", "speed" and "coverage".
+    """
+    return {
+        "quality": min(1.0, row["precision"] / real_row["precision"]),
+        "speed": max(0.0, 1 + np.log10(row["images_per_second"] / fastest) / 3),
+        "coverage": min(1.0, row["recall"] / real_row["recall"]),
+    }
+
+
+def plot_trilemma(corners, title=None):
+    """Draws one triangle per model inside the triangle of the ideal model.
+
+    Args:
+        corners: model name -> dict of `trilemma_corners`.
+        title: optional.
+    """
+    figure = Figure((3.2 * len(corners), 3.2), layout="constrained")
+    angles = np.deg2rad([90, 210, 330, 90])
+    for axes, (name, values) in zip(np.atleast_1d(figure.subplots(1, len(corners))), corners.items(), strict=True):
+        radii = np.array([values[key] for key in ("quality", "speed", "coverage", "quality")])
+        axes.plot(np.cos(angles), np.sin(angles), color="gray", linewidth=1)
+        axes.fill(radii * np.cos(angles), radii * np.sin(angles), alpha=0.4)
+        for angle, key in zip(angles, ("quality", "speed", "coverage"), strict=False):
+            text = f"{key}\n{values[key]:.2f}"
+            axes.text(1.3 * np.cos(angle), 1.25 * np.sin(angle), text, ha="center", va="center", fontsize=9)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlim(-1.7, 1.7)
+        axes.set_ylim(-1.1, 1.6)
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+    if title:
+        figure.suptitle(title)
+    return figure
