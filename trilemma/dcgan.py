@@ -112,10 +112,7 @@ class DCGAN(GenerativeModel):
         }
 
     def compile_from_config(self, config):
-        optimizers = {
-            name: keras.saving.deserialize_keras_object(config[name]) for name in config if name != "jit_compile"
-        }
-        self.compile(**optimizers, jit_compile=config["jit_compile"])
+        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
     def compute_losses(self, images, training):
         """Non-saturating losses (Goodfellow et al. 2014, section 3), in nats, and what the discriminator thinks.

@@ -75,7 +75,10 @@ def save_arrays(name, arrays, **description):
 
 @functools.cache
 def load_arrays(name):
-    """Reads `<name>.safetensors` after checking it: a dict of arrays, floats as float32. Errors as in `load_pretrained`."""
+    """Reads `<name>.safetensors` after checking it: a dict of arrays, floats as float32.
+
+    Errors as in `load_pretrained`.
+    """
     path = WEIGHTS_DIR / f"{name}.safetensors"
     remedy = "Install trilemma again, or restore the file from the repository."
     if not path.exists():

@@ -139,6 +139,9 @@ def q_sample(schedule, images, timesteps, noise):
 
 
 def predict_images(schedule, noisy_images, timesteps, predicted_noise):
-    """Solves `q_sample` for x_0, given the noise (Ho et al. 2020, equation 15). Shapes as in `q_sample`; timesteps from 1."""
+    """Solves `q_sample` for x_0, given the noise (Ho et al. 2020, equation 15).
+
+    Shapes as in `q_sample`; timesteps from 1.
+    """
     noise_part = at_timesteps(schedule.noise_rates, timesteps) * predicted_noise
     return (noisy_images - noise_part) / at_timesteps(schedule.signal_rates, timesteps)

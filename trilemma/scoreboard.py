@@ -62,7 +62,7 @@ def score_images(images, data_set):
     classifier = _classifier(data_set)
     if images.shape[1:] != classifier.image_shape:
         raise ValueError(
-            f"images have the shape {images.shape}; expected (num_images, {str(classifier.image_shape)[1:]}."
+            f"images have the shape {images.shape}; expected (num_images, *{classifier.image_shape})."
         )
     _check_num_images(len(images))
     low, high = float(images.min()), float(images.max())
@@ -126,7 +126,8 @@ def markdown_table(rows, columns):
 
     Args:
         rows: list of dicts.
-        columns: key -> format specification, for example {"model": "", "precision": ".2f"}; missing values show as a dash.
+        columns: key -> format specification, for example {"model": "", "precision": ".2f"}; a missing value shows
+            as a dash.
     """
     lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
     for row in rows:
