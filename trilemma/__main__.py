@@ -3,6 +3,7 @@
 import argparse
 import json
 import pathlib
+import re
 
 import keras
 import matplotlib.image
@@ -26,7 +27,9 @@ def main():
     score_parser.add_argument("names", nargs="*", metavar="NAME", help="all generative models if none is named")
     score_parser.add_argument("--num-images", type=int, default=2000)
     score_parser.add_argument("--seed", type=int, default=0)
-    commands.add_parser("list", help="list the shipped models")
+    commands.add_parser("list", help="list the shipped weights")
+    colab_parser = commands.add_parser("colab", help="point the notebooks' badges and set-up cells to a repository")
+    colab_parser.add_argument("repository", metavar="OWNER/NAME")
     arguments = parser.parse_args()
     try:
         if arguments.command == "train":
@@ -36,8 +39,10 @@ def main():
                 train(name, arguments.data_dir, verbose)
         elif arguments.command == "score":
             score(arguments.names, arguments.num_images, arguments.seed)
-        else:
+        elif arguments.command == "list":
             print(weights_table())
+        else:
+            stamp_repository(arguments.repository)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
 
@@ -91,6 +96,19 @@ def update_results(name, records):
 def environment():
     """Device and versions, for a results file."""
     return {"device": device.device_name(), "tensorflow": tf.__version__, "keras": keras.__version__}
+
+
+def stamp_repository(repository):
+    """Replaces the repository that pyproject.toml names, there and in the README and the notebooks."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise ValueError(f"repository is {repository!r}; expected OWNER/NAME.")
+    project = pathlib.Path("pyproject.toml")
+    known = re.search(r"github\.com/([\w.-]+/[\w.-]+)\"", project.read_text())[1]
+    for path in [project, pathlib.Path("README.md"), *pathlib.Path("notebooks").glob("*.ipynb")]:
+        text = path.read_text()
+        for before in ("github.com/", "/github/"):
+            text = text.replace(before + known, before + repository)
+        path.write_text(text)
 
 
 def weights_table():

@@ -1,7 +1,9 @@
 """MNIST and Fashion-MNIST as float images, with or without internet, and tf.data batches of them."""
 
+import contextlib
 import os
 import pathlib
+import sys
 import warnings
 import zipfile
 
@@ -50,7 +52,8 @@ def load_images(name, split="train", data_dir=None):
         images, labels = _read_file(pathlib.Path(folder) / f"{name}.npz", split)
     else:
         try:
-            train, test = _KERAS_DATASETS[name].load_data()
+            with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress.
+                train, test = _KERAS_DATASETS[name].load_data()
             images, labels = train if split == "train" else test
         except Exception as error:  # Keras raises a plain Exception when it cannot download.
             images, labels = _read_file(_SAMPLE_DIR / f"{name}.npz", split)

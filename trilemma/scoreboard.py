@@ -5,6 +5,7 @@ import json
 import pathlib
 import time
 
+import matplotlib.image
 import numpy as np
 
 from trilemma import data, device, metrics, pretrained
@@ -61,9 +62,7 @@ def score_images(images, data_set):
     images = np.asarray(images)
     classifier = _classifier(data_set)
     if images.shape[1:] != classifier.image_shape:
-        raise ValueError(
-            f"images have the shape {images.shape}; expected (num_images, *{classifier.image_shape})."
-        )
+        raise ValueError(f"images have the shape {images.shape}; expected (num_images, *{classifier.image_shape}).")
     _check_num_images(len(images))
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):
@@ -115,10 +114,25 @@ def _check_num_images(num_images):
 
 def load_results(name):
     """Reads `results/<name>.json` of the repository, or the copy inside an installed package."""
+    return json.loads(_results_file(f"{name}.json").read_text())
+
+
+def _results_file(name):
     for folder in (_PACKAGE_DIR.parent / "results", _PACKAGE_DIR / "results"):
-        if (folder / f"{name}.json").exists():
-            return json.loads((folder / f"{name}.json").read_text())
-    raise FileNotFoundError(f"results/{name}.json does not exist; see the README for the command that writes it.")
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(f"results/{name} does not exist; see the README for the command that writes it.")
+
+
+def load_epoch_samples(name, image_shape=(28, 28, 1)):
+    """Reads `results/epochs_<name>.png`: ten images per epoch, drawn during the training from one fixed seed.
+
+    Returns:
+        float32 (num_epochs, 10, height, width, channels) in [0, 1].
+    """
+    height, width, channels = image_shape
+    picture = matplotlib.image.imread(_results_file(f"epochs_{name}.png"))[..., :channels]
+    return picture.reshape(-1, height, 10, width, channels).swapaxes(1, 2)
 
 
 def markdown_table(rows, columns):
