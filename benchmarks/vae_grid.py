@@ -1,0 +1,55 @@
+"""Trains VAEs over a grid of latent sizes, with the KL as it should be and as published; writes results/vae_grid.json.
+
+python benchmarks/vae_grid.py mnist 2 4 8 16 32 64 100
+python benchmarks/vae_grid.py fashion_mnist 2 16 100
+"""
+
+import dataclasses
+import pathlib
+import sys
+import time
+
+import keras
+
+from trilemma import data, recipes, scoreboard
+from trilemma.__main__ import environment, update_results
+
+EPOCHS = 5
+NUM_IMAGES = 2000
+
+
+def run(data_set, latent_size, beta):
+    """Trains and scores one VAE."""
+    arguments = {"latent_size": latent_size, "beta": beta}
+    recipe = dataclasses.replace(recipes.get_recipe(f"vae_{data_set}"), arguments=arguments, epochs=EPOCHS)
+    keras.utils.set_random_seed(recipe.seed)
+    start = time.perf_counter()
+    model, _ = recipes.train(recipe, pathlib.Path(f"build/grid/{data_set}_{latent_size}_{beta:.3g}"), verbose=0)
+    seconds = time.perf_counter() - start
+    test_images, _ = data.load_images(data_set, "test")
+    losses = model.evaluate(data.make_dataset(test_images, shuffle=False), return_dict=True, verbose=0)
+    return {
+        "data_set": data_set,
+        "latent_size": latent_size,
+        "beta": beta,
+        "epochs": EPOCHS,
+        "training_seconds": seconds,
+        "elbo": -losses["reconstruction_loss"] - losses["kl_loss"],
+        **losses,
+        **scoreboard.score_images(model.generate(NUM_IMAGES, seed=0), data_set),
+    }
+
+
+def main():
+    """Runs the grid that the command line names; every finished point is kept."""
+    data_set, *latent_sizes = sys.argv[1:]
+    for latent_size in map(int, latent_sizes):
+        for kl, beta in [("summed", 1.0), ("averaged", 1 / latent_size)]:
+            row = {"kl": kl, **run(data_set, latent_size, beta), **environment()}
+            command = f"python benchmarks/vae_grid.py {data_set} {latent_size}"
+            update_results("vae_grid", {f"{data_set}_{latent_size}_{kl}": {"command": command, **row}})
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
