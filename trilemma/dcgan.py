@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from trilemma.device import scale_loss
-from trilemma.generative import GenerativeModel
+from trilemma.generative import GenerativeModel, check_sides
 
 
 def _initializer():
@@ -68,6 +68,7 @@ class DCGAN(GenerativeModel):
         self, image_shape=(28, 28, 1), latent_size=100, generator_width=64, discriminator_width=64, seed=None, **kwargs
     ):
         super().__init__(image_shape, seed, **kwargs)
+        check_sides(image_shape, 4)
         self.latent_size = latent_size
         self.generator_width = generator_width
         self.discriminator_width = discriminator_width

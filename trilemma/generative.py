@@ -8,6 +8,13 @@ from tqdm.auto import tqdm
 from trilemma.device import ReplicaSeedGenerator
 
 
+def check_sides(image_shape, factor):
+    """Refuses images whose height or width is not divisible by `factor`."""
+    height, width, _ = image_shape
+    if height % factor or width % factor:
+        raise ValueError(f"images of {height}x{width} pixels do not fit; expected sides divisible by {factor}.")
+
+
 class GenerativeModel(keras.Model):
     """Base class. A model adds `compute_losses`, `train_step` and `sample`.
 
@@ -28,6 +35,7 @@ class GenerativeModel(keras.Model):
         self.seed = seed
         self.seed_generator = ReplicaSeedGenerator(seed)
         self._compiled_sample = None
+        self._sample_uses_xla = None
         # Every network is built in the constructor; Keras learns it only from a call otherwise.
         self.built = True
 
@@ -76,8 +84,9 @@ class GenerativeModel(keras.Model):
             raise ValueError(f"num_images is {num_images}; expected a whole number of at least 1.")
         if labels is not None and self.num_classes is None:
             raise ValueError(f"{self.name} has no classes, yet labels were given; leave labels out.")
-        if self._compiled_sample is None:
-            self._compiled_sample = tf.function(self.sample, jit_compile=self.jit_compile is True)
+        use_xla = self.jit_compile is True
+        if self._sample_uses_xla != use_xla:
+            self._compiled_sample, self._sample_uses_xla = tf.function(self.sample, jit_compile=use_xla), use_xla
         batch_size = min(batch_size, num_images)
         state = self.seed_generator.state
         state_before = tf.convert_to_tensor(state)

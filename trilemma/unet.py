@@ -9,6 +9,8 @@ import math
 import keras
 from keras import layers, ops
 
+from trilemma.generative import check_sides
+
 
 @keras.saving.register_keras_serializable("trilemma")
 class SinusoidalEmbedding(layers.Layer):
@@ -91,13 +93,7 @@ def build_unet(image_shape, widths=(64, 128), num_blocks=1, patch_size=2):
         A Functional model: [noisy_images (batch, height, width, channels), timesteps (batch,)] ->
         predicted_noise, float32, of the images' shape.
     """
-    height, width, channels = image_shape
-    factor = patch_size * 2 ** (len(widths) - 1)
-    if height % factor or width % factor:
-        raise ValueError(
-            f"images of {height}x{width} pixels do not fit {len(widths)} resolutions at patch size "
-            f"{patch_size}; expected sides divisible by {factor}."
-        )
+    check_sides(image_shape, patch_size * 2 ** (len(widths) - 1))
     noisy_images = layers.Input(image_shape, name="noisy_images")
     timesteps = layers.Input((), dtype="int32", name="timesteps")
 
@@ -126,6 +122,6 @@ def build_unet(image_shape, widths=(64, 128), num_blocks=1, patch_size=2):
 
     x = layers.Activation("swish")(layers.GroupNormalization(8)(x))
     predicted_noise = layers.Conv2DTranspose(
-        channels, patch_size, strides=patch_size, kernel_initializer="zeros", dtype="float32", name="unfold"
+        image_shape[-1], patch_size, strides=patch_size, kernel_initializer="zeros", dtype="float32", name="unfold"
     )(x)
     return keras.Model([noisy_images, timesteps], predicted_noise, name="unet")

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from trilemma.device import scale_loss
-from trilemma.generative import GenerativeModel
+from trilemma.generative import GenerativeModel, check_sides
 
 
 def build_encoder(image_shape, latent_size):
@@ -89,6 +89,7 @@ class VAE(GenerativeModel):
 
     def __init__(self, image_shape=(28, 28, 1), latent_size=2, beta=1.0, seed=None, **kwargs):
         super().__init__(image_shape, seed, **kwargs)
+        check_sides(image_shape, 4)
         self.latent_size = latent_size
         self.beta = beta
         self.encoder = build_encoder(image_shape, latent_size)
