@@ -47,9 +47,9 @@ class Recipe:
 
 
 _CLASSIFIER = dict(model="classifier.Classifier", epochs=10, learning_rate=2e-3, labelled=True)
-_VAE2 = dict(model="vae.VAE", arguments=dict(latent_size=2), epochs=12)
+_VAE2 = dict(model="vae.VAE", arguments=dict(latent_size=2), epochs=6)
 _VAE = dict(model="vae.VAE", arguments=dict(latent_size=16), epochs=12)
-_DCGAN = dict(model="dcgan.DCGAN", epochs=8, batch_size=64, learning_rate=2e-4, jit_compile=True)
+_DCGAN = dict(model="dcgan.DCGAN", epochs=6, batch_size=64, learning_rate=2e-4, jit_compile=True)
 _DCGAN2 = dict(_DCGAN, arguments=dict(latent_size=2))
 _DDPM = dict(model="ddpm.DDPM", arguments=dict(widths=(48, 96)), epochs=10, batch_size=64, jit_compile=True)
 
