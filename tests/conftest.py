@@ -1,0 +1,39 @@
+import os
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+# Two logical CPUs let MirroredStrategy run on any machine; only possible before TensorFlow initialises.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    monkeypatch.delenv("TRILEMMA_DATA", raising=False)
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def weights_dir(monkeypatch, tmp_path):
+    """An empty folder in place of the shipped weights."""
+    from trilemma import pretrained, scoreboard
+
+    caches = (pretrained.load_arrays, scoreboard._classifier)
+    monkeypatch.setattr(pretrained, "WEIGHTS_DIR", tmp_path / "weights")
+    for cache in caches:
+        cache.cache_clear()
+    yield tmp_path / "weights"
+    for cache in caches:
+        cache.cache_clear()

@@ -1,0 +1,72 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from trilemma.classifier import FEATURE_SIZE, Classifier
+
+
+def tiny_classifier(**settings):
+    return Classifier(**{"image_shape": (8, 8, 1), "num_classes": 3, **settings})
+
+
+@pytest.mark.parametrize("image_shape, num_classes", [((28, 28, 1), 10), ((8, 12, 3), 4)])
+def test_embedding_holds_features_and_labels(image_shape, num_classes, random):
+    model = Classifier(image_shape, num_classes)
+    features, labels = model.embed(random.random((5, *image_shape), "float32"), batch_size=2)
+    assert (features.shape, features.dtype) == ((5, FEATURE_SIZE), "float32")
+    assert features.min() >= 0
+    assert labels.shape == (5,)
+    assert set(labels) <= set(range(num_classes))
+
+
+def test_labels_are_the_most_likely_classes(random):
+    model, images = tiny_classifier(), random.random((20, 8, 8, 1), "float32")
+    logits = np.asarray(model(images))
+    assert model.embed(images)[1].tolist() == [max(range(3), key=row.__getitem__) for row in logits]
+
+
+def test_logits_follow_linearly_from_the_features(random):
+    model, images = tiny_classifier(), random.random((4, 8, 8, 1), "float32")
+    kernel, bias = model.network.get_layer("logits").get_weights()
+    np.testing.assert_allclose(model(images), model.embed(images)[0] @ kernel + bias, atol=1e-5)
+
+
+def test_embedding_is_free_of_augmentation_and_dropout(random):
+    model, images = tiny_classifier(), random.random((4, 8, 8, 1), "float32")
+    np.testing.assert_allclose(model.embed(images)[0], model.embed(images, batch_size=1)[0], atol=1e-5)
+    assert np.abs(np.asarray(model(images, training=True)) - np.asarray(model(images, training=True))).max() > 0
+
+
+def test_augmentation_moves_images_by_two_pixels_at_most():
+    shift = next(layer for layer in tiny_classifier().network.layers if isinstance(layer, layers.RandomTranslation))
+    images = np.zeros((200, 8, 8, 1), "float32")
+    images[:, 4, 4] = 1
+    offsets = np.argwhere(np.asarray(shift(images, training=True))[..., 0])[:, 1:] - 4
+    assert np.abs(offsets).max() == 2
+    assert len(np.unique(offsets, axis=0)) == 25
+
+
+def test_features_are_float32_under_mixed_precision(random):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    assert tiny_classifier().embed(random.random((2, 8, 8, 1), "float32"))[0].dtype == "float32"
+
+
+def test_saved_classifier_embeds_the_same(tmp_path, random):
+    model, images = tiny_classifier(seed=4), random.random((3, 8, 8, 1), "float32")
+    model.save(tmp_path / "classifier.keras")
+    loaded = keras.saving.load_model(tmp_path / "classifier.keras")
+    assert (loaded.image_shape, loaded.num_classes, loaded.seed) == ((8, 8, 1), 3, 4)
+    np.testing.assert_allclose(loaded.embed(images)[0], model.embed(images)[0], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_learns_to_tell_bright_from_dark(random):
+    keras.utils.set_random_seed(0)
+    labels = np.arange(64) % 2
+    images = (0.2 + 0.6 * labels[:, None, None, None] + 0.1 * random.random((64, 8, 8, 1))).astype("float32")
+    model = tiny_classifier(num_classes=2)
+    model.compile(**model.default_optimizers(1e-2, 100))
+    history = model.fit(images, labels, batch_size=16, epochs=25, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert np.mean(model.embed(images)[1] == labels) > 0.95

@@ -1,0 +1,123 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from trilemma import __main__ as command_line
+from trilemma import data, pretrained, recipes, scoreboard
+from trilemma.recipes import Recipe
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Runs the command line with the given words."""
+
+    def run_words(*words):
+        monkeypatch.setattr(sys, "argv", ["trilemma", *words])
+        command_line.main()
+
+    return run_words
+
+
+@pytest.fixture
+def workplace(monkeypatch, tmp_path, weights_dir):
+    """An empty folder to work in, few images to train on, and recipes of seconds."""
+    images, labels = np.random.default_rng(0).random((64, 28, 28, 1), "float32"), np.arange(64, dtype="int32") % 10
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(data, "load_images", lambda *_: (images, labels))
+    for name, settings in {
+        "vae_mnist": dict(model="vae.VAE"),
+        "classifier_mnist": dict(model="classifier.Classifier", labelled=True),
+    }.items():
+        monkeypatch.setitem(recipes.RECIPES, name, Recipe(data_set="mnist", epochs=2, batch_size=32, **settings))
+    return tmp_path
+
+
+def result(workplace, name):
+    return json.loads((workplace / "results" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["train", "biggan"], "unknown model 'biggan'"),
+        (["train", "vae_mnist", "biggan"], "unknown model 'biggan'"),
+        (["train", "vae_mnist", "--data-dir", "nowhere"], "nowhere/mnist.npz does not exist"),
+        (["score", "biggan"], "unknown pretrained model 'biggan'"),
+        (["train"], "NAME"),
+        (["paint"], "invalid choice"),
+        ([], "required"),
+    ],
+)
+def test_mistakes_end_with_one_line_and_no_files(run, monkeypatch, tmp_path, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_info:
+        run(*words)
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_help_names_every_command(run, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        run("--help")
+    assert exit_info.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("train", "score", "list"))
+
+
+def test_list_is_a_markdown_table_of_the_weights(run, workplace, capsys):
+    pretrained.save_arrays("reference_mnist", {"labels": np.zeros(1000, "uint8")})
+    run("list")
+    header, _, row = capsys.readouterr().out.splitlines()
+    assert header == "| file | bytes | parameters | minutes | command | sha256 |"
+    sha256 = pretrained.pretrained_index()["reference_mnist"]["sha256"]
+    assert row.startswith("| reference_mnist | 1,0")
+    assert row.endswith(f"| – | – | – | {sha256[:12]} |")
+
+
+def test_results_are_merged_into_the_known_ones(monkeypatch, tmp_path):
+    monkeypatch.setattr(command_line, "RESULTS_DIR", tmp_path / "results")
+    command_line.update_results("speed", {"vae": {"seconds": 1}, "ddpm": {"seconds": 2}})
+    command_line.update_results("speed", {"vae": {"seconds": 3}})
+    known = json.loads((tmp_path / "results" / "speed.json").read_text())
+    assert known == {"vae": {"seconds": 3}, "ddpm": {"seconds": 2}}
+
+
+def test_environment_tells_device_and_versions():
+    assert set(command_line.environment()) == {"device", "tensorflow", "keras"}
+
+
+@pytest.mark.slow
+def test_train_ships_weights_and_writes_their_history(run, workplace):
+    run("train", "vae_mnist", "--verbose", "2")
+    assert pretrained.list_pretrained() == ["vae_mnist"]
+    record = result(workplace, "training")["vae_mnist"]
+    assert record["command"] == pretrained.pretrained_index()["vae_mnist"]["command"]
+    assert record["command"] == "python -m trilemma train vae_mnist"
+    assert [epoch["epoch"] for epoch in record["history"]] == [1, 2]
+    assert record["minutes"] == round(sum(epoch["seconds"] for epoch in record["history"]) / 60, 1)
+    assert (workplace / "results" / "epochs_vae_mnist.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_models_are_scored_against_the_trained_classifier(run, workplace, monkeypatch):
+    run("train", "classifier_mnist", "vae_mnist")
+    assert {"reference_mnist", "classifier_mnist", "vae_mnist"} == pretrained.pretrained_index().keys()
+    assert 0 <= result(workplace, "training")["classifier_mnist"]["test_accuracy"] <= 1
+    # After two steps the classifier may not choose every class, yet the real labels must hold all of them.
+    reference = pretrained.load_arrays("reference_mnist")
+    pretrained.save_arrays("reference_mnist", {**reference, "test_labels": np.arange(64, dtype="uint8") % 10})
+    scoreboard._classifier.cache_clear()
+    run("score", "--num-images", "20", "--seed", "5")
+    rows = result(workplace, "scoreboard")
+    assert set(rows) == {"real_mnist", "vae_mnist"}
+    assert rows["vae_mnist"]["seed"] == 5
+    assert rows["vae_mnist"]["training_minutes"] == pretrained.pretrained_index()["vae_mnist"]["minutes"]
+    for row in rows.values():
+        assert row["num_images"] == 20
+        assert row["data_set"] == "mnist"
+        assert "--num-images 20 --seed 5" in row["command"]
+        assert np.isfinite(row["frechet_distance"])

@@ -1,0 +1,146 @@
+import json
+
+import numpy as np
+import pytest
+
+from trilemma import data, pretrained, scoreboard
+from trilemma.classifier import Classifier
+from trilemma.scoreboard import load_results, markdown_table, save_reference, score, score_images, score_real
+from trilemma.vae import VAE
+
+SCORES = {
+    "num_images", "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage",
+    "classes_covered", "class_kl",
+}  # fmt: skip
+
+
+@pytest.fixture
+def real_digits():
+    with np.load(scoreboard._PACKAGE_DIR / "sample_data" / "mnist.npz") as arrays:
+        return arrays["x_test"][..., None] / np.float32(255), arrays["y_test"]
+
+
+@pytest.fixture
+def untrained_classifier(weights_dir, monkeypatch):
+    """A classifier with random weights and the features of 300 random images, shipped in a temporary folder."""
+    images = np.random.default_rng(1).random((300, 28, 28, 1), "float32")
+    monkeypatch.setattr(data, "load_images", lambda *_: (images, None))
+    pretrained.save_pretrained("classifier_mnist", Classifier())
+    save_reference("mnist")
+    # Random weights may never choose a class, yet the real labels must hold all of them.
+    reference = pretrained.load_arrays("reference_mnist")
+    pretrained.save_arrays("reference_mnist", {**reference, "test_labels": np.arange(300, dtype="uint8") % 10})
+    return images
+
+
+def test_reference_holds_a_fixed_shuffle_of_both_splits(untrained_classifier):
+    reference = pretrained.load_arrays("reference_mnist")
+    features, labels = pretrained.load_pretrained("classifier_mnist").embed(untrained_classifier)
+    order = [int(np.argmin(np.abs(features - row).sum(axis=1))) for row in reference["test_features"]]
+    assert sorted(order) == list(range(300)) != order
+    np.testing.assert_allclose(reference["train_features"], features[order], rtol=2e-3, atol=1e-4)
+    np.testing.assert_array_equal(reference["train_labels"], labels[order])
+
+
+def test_the_reference_images_themselves_score_best(untrained_classifier):
+    same, shifted = score_images(untrained_classifier, "mnist"), score_images(untrained_classifier * 0.5, "mnist")
+    assert set(same) == SCORES
+    assert same["num_images"] == 300
+    assert same["frechet_distance"] == pytest.approx(0, abs=1e-3)
+    assert same["coverage"] == 1
+    assert shifted["frechet_distance"] > 10 * abs(same["frechet_distance"])
+
+
+def test_real_row_has_the_scores_of_a_model(untrained_classifier):
+    row = score_real("mnist", 50)
+    assert set(row) == SCORES
+    assert row["num_images"] == 50
+
+
+def test_score_adds_speed_and_size(untrained_classifier):
+    model = VAE(seed=0)
+    row = score(model, "mnist", num_images=20, seed=3, batch_size=8)
+    measured = {"images_per_second", "passes_per_image", "parameters", "seed", "batch_size", "device"}
+    assert set(row) == SCORES | measured
+    assert (row["num_images"], row["passes_per_image"], row["seed"], row["batch_size"]) == (20, 1, 3, 8)
+    assert row["parameters"] == model.count_params()
+    assert row["images_per_second"] > 0
+    expected = score_images(model.generate(20, seed=3, batch_size=8), "mnist")
+    assert {name: row[name] for name in SCORES} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shape", [(20, 28, 28), (20, 28, 28, 3), (20, 32, 32, 1), (28, 28, 1)])
+def test_images_of_wrong_shape_are_refused(untrained_classifier, shape):
+    with pytest.raises(ValueError, match="shape"):
+        score_images(np.zeros(shape, "float32"), "mnist")
+
+
+@pytest.mark.parametrize("low, high", [(-1, 1), (0, 255), (np.nan, 1)])
+def test_images_out_of_range_are_refused(untrained_classifier, low, high):
+    images = np.full((20, 28, 28, 1), low, "float32")
+    images[0] = high
+    with pytest.raises(ValueError, match=r"expected \[0, 1\]"):
+        score_images(images, "mnist")
+
+
+@pytest.mark.parametrize("count", [0, 9, 10_001])
+def test_too_few_or_too_many_images_are_refused(untrained_classifier, count):
+    for scoring in (
+        lambda: score_images(np.zeros((count, 28, 28, 1), "uint8"), "mnist"),
+        lambda: score(VAE(), "mnist", num_images=count),
+        lambda: score_real("mnist", count),
+    ):
+        with pytest.raises(ValueError, match=f"num_images is {count}"):
+            scoring()
+
+
+def test_data_set_without_a_classifier_is_refused(untrained_classifier):
+    with pytest.raises(ValueError, match="classifier_cifar"):
+        score_images(untrained_classifier, "cifar")
+
+
+def test_markdown_table_formats_and_marks_gaps():
+    rows = [{"model": "vae", "precision": 0.12345}, {"model": "dcgan", "precision": None, "unused": 1}]
+    assert markdown_table(rows, {"model": "", "precision": ".2f"}).splitlines() == [
+        "| model | precision |",
+        "| --- | --- |",
+        "| vae | 0.12 |",
+        "| dcgan | – |",
+    ]
+
+
+def test_results_come_from_the_repository_or_else_the_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoreboard, "_PACKAGE_DIR", tmp_path / "trilemma")
+    with pytest.raises(FileNotFoundError, match="results/scoreboard.json does not exist"):
+        load_results("scoreboard")
+    for folder, text in [(tmp_path / "trilemma" / "results", '{"a": 1}'), (tmp_path / "results", '{"a": 2}')]:
+        folder.mkdir(parents=True)
+        (folder / "scoreboard.json").write_text(text)
+        assert load_results("scoreboard") == json.loads(text)
+
+
+@pytest.mark.slow
+def test_shipped_classifier_recognises_real_digits(real_digits):
+    images, labels = real_digits
+    _, predicted = pretrained.load_pretrained("classifier_mnist").embed(images)
+    assert np.mean(predicted == labels) > 0.98
+
+
+@pytest.mark.slow
+def test_real_images_score_far_better_than_noise(real_digits, random):
+    images, _ = real_digits
+    real, noise = score_images(images[:500], "mnist"), score_images(random.random((500, 28, 28, 1)), "mnist")
+    assert real["frechet_distance"] < 0.01 * noise["frechet_distance"]
+    assert real["kernel_distance"] < 0.01 * noise["kernel_distance"]
+    assert real["precision"] > 0.8 > 0.2 > noise["precision"]
+    assert real["coverage"] > 0.8 > 0.2 > noise["coverage"]
+    assert real["classes_covered"] == 10
+    assert real["class_kl"] < 0.1 < noise["class_kl"]
+
+
+@pytest.mark.slow
+def test_real_row_of_the_shipped_reference_is_a_ceiling():
+    row = score_real("mnist", 2000)
+    features = pretrained.load_arrays("reference_mnist")["test_features"]
+    assert row["frechet_distance"] < 0.01 * np.sum(np.var(features, axis=0))
+    assert min(row["precision"], row["recall"], row["coverage"]) > 0.85

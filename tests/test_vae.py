@@ -1,0 +1,154 @@
+import itertools
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from trilemma.vae import VAE, bernoulli_nll, build_decoder, build_encoder, kl_divergence
+
+STANDARD_NORMAL = (0.0, 0.0)
+
+
+def tiny_vae(**settings):
+    return VAE(**{"image_shape": (8, 8, 1), "latent_size": 3, "seed": 0, **settings})
+
+
+def log_normal(x, mean, log_variance):
+    return -0.5 * (np.log(2 * np.pi) + log_variance + (x - mean) ** 2 / np.exp(log_variance))
+
+
+def integrated_kl(mean, log_variance):
+    """KL(N(mean, exp(log_variance)) || N(0, 1)) in one dimension, by numerical integration."""
+    grid, step = np.linspace(-30, 30, 200_001, retstep=True)
+    log_q, log_p = log_normal(grid, mean, log_variance), log_normal(grid, 0.0, 0.0)
+    return np.sum(np.exp(log_q) * (log_q - log_p)) * step
+
+
+@pytest.mark.parametrize("latent_size", [1, 2, 5, 100])
+def test_kl_is_the_integral_summed_over_dimensions(latent_size, random):
+    mean, log_variance = random.uniform(-2, 2, (2, 3, latent_size))
+    expected = [
+        sum(integrated_kl(*parameters) for parameters in zip(*row, strict=True))
+        for row in zip(mean, log_variance, strict=True)
+    ]
+    np.testing.assert_allclose(kl_divergence(mean, log_variance), expected, rtol=1e-4)
+
+
+def test_kl_agrees_with_monte_carlo(random):
+    mean, log_variance = np.array([0.5, -1.0, 2.0]), np.array([-1.0, 0.3, 0.8])
+    samples = mean + np.exp(log_variance / 2) * random.standard_normal((200_000, 3))
+    ratios = (log_normal(samples, mean, log_variance) - log_normal(samples, 0.0, 0.0)).sum(axis=1)
+    error = 4 * ratios.std() / math.sqrt(len(ratios))
+    assert float(kl_divergence(mean[None], log_variance[None])[0]) == pytest.approx(ratios.mean(), abs=error)
+
+
+def test_repeating_a_dimension_adds_its_kl_again():
+    once, four_times = (float(kl_divergence(np.full((1, n), 0.7), np.full((1, n), -0.5))[0]) for n in (1, 4))
+    assert four_times == pytest.approx(4 * once, rel=1e-5)
+
+
+@pytest.mark.parametrize("mean, log_variance", list(itertools.product([-1.0, 0.0, 0.1], [-0.2, 0.0, 1.0])))
+def test_kl_vanishes_at_the_prior_only(mean, log_variance):
+    kl = float(kl_divergence(np.array([[mean]]), np.array([[log_variance]]))[0])
+    if (mean, log_variance) == STANDARD_NORMAL:
+        assert kl == 0
+    else:
+        assert kl > 1e-3
+
+
+def test_bernoulli_nll_is_the_product_of_the_pixel_probabilities(random):
+    images = random.integers(0, 2, (3, 4, 4, 2)).astype("float32")
+    logits = random.normal(0, 3, images.shape).astype("float32")
+    expected = []
+    for image, image_logits in zip(images, logits, strict=True):
+        nll = 0.0
+        for pixel, logit in zip(image.ravel(), image_logits.ravel().astype(float), strict=True):
+            probability = 1 / (1 + math.exp(-logit))
+            nll -= math.log(probability if pixel == 1 else 1 - probability)
+        expected.append(nll)
+    np.testing.assert_allclose(bernoulli_nll(images, logits), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pixel, logit, expected", [(1, 200, 0), (0, -200, 0), (0, 200, 200), (1, -200, 200)])
+def test_bernoulli_nll_of_large_logits_stays_finite(pixel, logit, expected):
+    image, logits = np.full((1, 1, 1, 1), pixel, "float32"), np.full((1, 1, 1, 1), logit, "float32")
+    assert float(bernoulli_nll(image, logits)[0]) == pytest.approx(expected)
+
+
+def test_binarised_pixels_are_on_as_often_as_they_are_bright():
+    grey = np.tile(np.linspace(0, 1, 5, dtype="float32").reshape(1, 5, 1, 1), (20_000, 1, 1, 1))
+    binary = np.asarray(tiny_vae().binarise(grey))
+    assert set(np.unique(binary)) == {0.0, 1.0}
+    np.testing.assert_allclose(binary.mean(axis=(0, 2, 3)), grey[0, :, 0, 0], atol=0.02)
+    assert (binary[:, 0].max(), binary[:, -1].min()) == (0, 1)
+
+
+def test_latents_have_the_moments_of_the_posterior():
+    mean, log_variance = np.full((50_000, 1), 1.5, "float32"), np.full((50_000, 1), -1.0, "float32")
+    latents = np.asarray(tiny_vae().sample_latents(mean, log_variance))
+    assert latents.mean() == pytest.approx(1.5, abs=0.02)
+    assert latents.var() == pytest.approx(math.exp(-1), rel=0.03)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
+def test_loss_is_reconstruction_plus_beta_times_kl(beta):
+    images = np.full((4, 8, 8, 1), 0.5, "float32")
+    losses = {name: float(value) for name, value in tiny_vae(beta=beta).compute_losses(images, True).items()}
+    assert losses["loss"] == pytest.approx(losses["reconstruction_loss"] + beta * losses["kl_loss"], rel=1e-6)
+    assert losses["kl_loss"] > 0
+
+
+@pytest.mark.parametrize("latent_size", [2, 20])
+def test_reported_kl_is_the_mean_over_images_of_the_sum_over_latents(latent_size, random):
+    model, images = tiny_vae(latent_size=latent_size), random.integers(0, 2, (4, 8, 8, 1)).astype("float32")
+    mean, log_variance = (np.asarray(value) for value in model.encoder(images))
+    integrals = np.vectorize(integrated_kl)(mean, log_variance)
+    kl_loss = float(model.compute_losses(images, training=False)["kl_loss"])
+    assert kl_loss == pytest.approx(integrals.sum() / 4, rel=1e-3)
+
+
+def test_loss_is_the_negative_evidence_lower_bound(random):
+    """log p(x) - KL(q(z | x) || p(z | x)), with both terms from integrals over a grid of one-dimensional latents."""
+    model = tiny_vae(latent_size=1)
+    model.decoder.set_weights([2 * weight for weight in model.decoder.get_weights()])
+    image = random.integers(0, 2, (1, 8, 8, 1)).astype("float32")
+    grid, step = np.linspace(-10, 10, 4001, retstep=True)
+    logits = np.asarray(model.decoder(grid[:, None].astype("float32"))).astype(float)
+    log_likelihood = -np.sum(np.log1p(np.exp(np.where(image == 1, -logits, logits))), axis=(1, 2, 3))
+    log_joint = log_likelihood + log_normal(grid, 0.0, 0.0)
+    log_evidence = np.log(np.sum(np.exp(log_joint)) * step)
+    log_q = log_normal(grid, *(float(np.asarray(value)[0, 0]) for value in model.encoder(image)))
+    gap = np.sum(np.exp(log_q) * (log_q - (log_joint - log_evidence))) * step
+    images = np.repeat(image, 1000, axis=0)
+    losses = [float(model.compute_losses(images, training=False)["loss"]) for _ in range(20)]
+    assert gap > 0
+    assert np.mean(losses) == pytest.approx(-(log_evidence - gap), abs=4 * np.std(losses) / math.sqrt(20))
+
+
+def test_gradient_step_lowers_the_loss():
+    model = tiny_vae()
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    images = np.repeat(np.eye(8, dtype="float32")[None, :, :, None], 8, axis=0)
+    losses = model.fit(images, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_generated_images_are_probabilities_of_decoded_prior_samples():
+    model = tiny_vae()
+    model.decoder.layers[-1].set_weights([0 * weight for weight in model.decoder.layers[-1].get_weights()])
+    np.testing.assert_allclose(model.generate(3, seed=0), 0.5)
+
+
+def test_call_decodes_the_mean(random):
+    model, images = tiny_vae(), random.random((2, 8, 8, 1), "float32")
+    logits = np.asarray(model.decoder(model.encoder(images)[0]))
+    np.testing.assert_allclose(model(images), 1 / (1 + np.exp(-logits)), atol=1e-6)
+    np.testing.assert_array_equal(model(images), model(images))
+
+
+@pytest.mark.parametrize("image_shape", [(28, 28, 1), (8, 12, 3)])
+def test_networks_fit_together(image_shape):
+    encoder, decoder = build_encoder(image_shape, 5), build_decoder(image_shape, 5)
+    assert [output.shape for output in encoder.outputs] == [(None, 5), (None, 5)]
+    assert decoder.output_shape == (None, *image_shape)
