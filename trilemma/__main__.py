@@ -66,6 +66,7 @@ def train(name, data_dir, verbose):
         rows = [np.concatenate(np.load(file), axis=1) for file in sorted(folder.glob("epoch_*.npy"))]
         strip = np.concatenate(rows, axis=0)
         strip = strip if strip.shape[-1] == 3 else np.repeat(strip, 3, axis=-1)
+        RESULTS_DIR.mkdir(exist_ok=True)
         matplotlib.image.imsave(RESULTS_DIR / f"epochs_{name}.png", strip)
     update_results("training", {name: record})
 
@@ -88,6 +89,7 @@ def score(names, num_images, seed):
 
 def update_results(name, records):
     """Merges records into results/<name>.json."""
+    RESULTS_DIR.mkdir(exist_ok=True)
     file = RESULTS_DIR / f"{name}.json"
     known = json.loads(file.read_text()) if file.exists() else {}
     file.write_text(json.dumps({**known, **records}, indent=1, sort_keys=True) + "\n")

@@ -97,8 +97,9 @@ class DCGAN(GenerativeModel):
         super().compile(optimizer=generator_optimizer, **kwargs)
         discriminator_optimizer = keras.optimizers.get(discriminator_optimizer)
         # Keras scales the loss for float16 only with the one optimizer it knows.
-        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
-            discriminator_optimizer = keras.optimizers.LossScaleOptimizer(discriminator_optimizer)
+        loss_scale = keras.optimizers.LossScaleOptimizer
+        if isinstance(self.optimizer, loss_scale) and not isinstance(discriminator_optimizer, loss_scale):
+            discriminator_optimizer = loss_scale(discriminator_optimizer)
         self.discriminator_optimizer = discriminator_optimizer
         # Built here, each knows its own variables before a checkpoint is restored.
         self.optimizer.build(self.generator.trainable_variables)

@@ -56,7 +56,7 @@ class DDPM(GenerativeModel):
         return self.ema_network(inputs, training=training)
 
     def default_optimizers(self, learning_rate, num_steps):
-        """Arguments for `compile`: Adam, 500 steps of warm-up, then a cosine down to zero."""
+        """Arguments for `compile`: Adam, 500 steps of warm-up, then a cosine down to less than 1 % of the rate."""
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, num_steps, warmup_target=learning_rate, warmup_steps=min(500, num_steps // 10)
         )

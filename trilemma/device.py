@@ -1,6 +1,7 @@
 """The one place that chooses devices, precision and distribution."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import platform
@@ -35,12 +36,17 @@ def setup_device(precision="float32", devices=None):
     known = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
     if devices is None:
         devices = [name for name in known if name.startswith("GPU")] or ["CPU:0"]
-    for name in devices:
-        if name not in known:
-            raise ValueError(f"unknown device {name!r}; this machine has {known}.")
+    if not devices or not set(devices) <= set(known):
+        raise ValueError(f"devices are {devices}; expected at least one of {known}.")
     keras.mixed_precision.set_global_policy(PRECISIONS[precision])
     if len(devices) == 1:
         return tf.distribute.OneDeviceStrategy(devices[0])
+    return _mirrored_strategy(tuple(devices))
+
+
+@functools.cache
+def _mirrored_strategy(devices):
+    # A second strategy over the same devices would mix up the keys of their collective operations.
     return tf.distribute.MirroredStrategy(devices)
 
 

@@ -82,6 +82,7 @@ class GenerativeModel(keras.Model):
         """
         if int(num_images) != num_images or num_images < 1:
             raise ValueError(f"num_images is {num_images}; expected a whole number of at least 1.")
+        num_images = int(num_images)
         if labels is not None and self.num_classes is None:
             raise ValueError(f"{self.name} has no classes, yet labels were given; leave labels out.")
         use_xla = self.jit_compile is True

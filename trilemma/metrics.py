@@ -21,8 +21,8 @@ def frechet_distance(real_features, generated_features):
         float, at least 0 up to rounding; lower is better, and larger for small n.
     """
     real, generated = _checked(real_features, generated_features)
-    real_root = _symmetric_root(np.cov(real, rowvar=False))
-    generated_covariance = np.cov(generated, rowvar=False)
+    real_root = _symmetric_root(np.atleast_2d(np.cov(real, rowvar=False)))
+    generated_covariance = np.atleast_2d(np.cov(generated, rowvar=False))
     # The eigenvalues of S_r S_g are those of the symmetric matrix sqrt(S_r) S_g sqrt(S_r).
     eigenvalues = np.linalg.eigvalsh(real_root @ generated_covariance @ real_root)
     root_trace = np.sum(np.sqrt(np.maximum(eigenvalues, 0)))
@@ -31,7 +31,7 @@ def frechet_distance(real_features, generated_features):
 
 
 def _symmetric_root(matrix):
-    eigenvalues, vectors = np.linalg.eigh(np.atleast_2d(matrix))
+    eigenvalues, vectors = np.linalg.eigh(matrix)
     return (vectors * np.sqrt(np.maximum(eigenvalues, 0))) @ vectors.T
 
 
