@@ -2,8 +2,8 @@
 
 import statistics
 
-import matplotlib.animation
 import numpy as np
+import PIL.Image
 from matplotlib.figure import Figure
 
 
@@ -63,19 +63,15 @@ def plot_samples(sequences, step_names, title=None):
     return figure
 
 
-def save_animation(sequences, path, columns=5, frames_per_second=15):
-    """Writes a GIF that plays (num_steps, num_images, height, width, channels) and rests on the last step."""
-    frames = [tile_images(step, columns) for step in sequences]
-    frames += [frames[-1]] * frames_per_second
-    figure = Figure((columns * 0.6, columns * 0.6 * frames[0].shape[0] / frames[0].shape[1]))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    picture = axes.imshow(frames[0], interpolation="nearest")
-    writer = matplotlib.animation.PillowWriter(fps=frames_per_second)
-    with writer.saving(figure, str(path), dpi=80):
-        for frame in frames:
-            picture.set_data(frame)
-            writer.grab_frame()
+def save_animation(sequences, path, columns=5, frames_per_second=10):
+    """Writes a GIF that plays (num_steps, num_images, height, width, channels) in [0, 1] and rests on the last step.
+
+    The GIF has one pixel per pixel; noise compresses badly, so enlarge it where it is shown.
+    """
+    pictures = [np.round(255 * tile_images(step, columns)).astype("uint8") for step in sequences]
+    frames = [PIL.Image.fromarray(picture).quantize(32) for picture in pictures]
+    durations = [1000 // frames_per_second] * (len(frames) - 1) + [2000]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def plot_manifold(decode, size=15):
@@ -110,8 +106,10 @@ def plot_curves(curves, x_label, y_label, title=None, log_x=False):
     """
     figure = Figure((6, 3.2), layout="constrained")
     axes = figure.subplots()
-    for name, (x, y) in curves.items():
-        axes.plot(x, y, marker="o" if len(x) < 30 else None, markersize=4, label=name)
+    for i, (name, (x, y)) in enumerate(curves.items()):
+        # Earlier curves are wider, so that they stay visible under later ones.
+        width = 1.5 * (len(curves) - i)
+        axes.plot(x, y, marker="o" if len(x) < 30 else None, markersize=2 + width, linewidth=width, label=name)
     if log_x:
         axes.set_xscale("log")
     axes.set_xlabel(x_label)
