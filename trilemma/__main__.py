@@ -74,16 +74,17 @@ def train(name, data_dir, verbose):
 def score(names, num_images, seed):
     """Scores models and the real row of their data sets; updates results/scoreboard.json."""
     names = names or [name for name in pretrained.list_pretrained() if not name.startswith("classifier")]
-    rows = {}
     for name in names:
         model = pretrained.load_pretrained(name)
         data_set = recipes.get_recipe(name).data_set
-        rows[f"real_{data_set}"] = {"data_set": data_set, **scoreboard.score_real(data_set, num_images)}
-        minutes = pretrained.pretrained_index()[name]["minutes"]
-        row = scoreboard.score(model, data_set, num_images, seed, progress=True)
-        rows[name] = {"data_set": data_set, **row, "training_minutes": minutes}
+        rows = {f"real_{data_set}": scoreboard.score_real(data_set, num_images)}
+        rows[name] = scoreboard.score(model, data_set, num_images, seed, progress=True)
+        rows[name]["training_minutes"] = pretrained.pretrained_index()[name]["minutes"]
         print(json.dumps({name: rows[name]}, indent=1), flush=True)
-        record = {"command": f"python -m trilemma score {name} --num-images {num_images} --seed {seed}"}
+        record = {
+            "data_set": data_set,
+            "command": f"python -m trilemma score {name} --num-images {num_images} --seed {seed}",
+        }
         update_results("scoreboard", {key: {**value, **record, **environment()} for key, value in rows.items()})
 
 

@@ -127,7 +127,8 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto"):
     checkpoint_dir = pathlib.Path(checkpoint_dir)
     checkpoint_dir.mkdir(parents=True, exist_ok=True)
     if not (checkpoint_dir / "backup").exists():  # A new training, not the rest of an interrupted one.
-        (checkpoint_dir / "history.csv").unlink(missing_ok=True)
+        for file in [*checkpoint_dir.glob("history.csv"), *checkpoint_dir.glob("epoch_*.npy")]:
+            file.unlink()
     callbacks = [
         _EpochSeconds(),
         keras.callbacks.CSVLogger(str(checkpoint_dir / "history.csv"), append=True),
