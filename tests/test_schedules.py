@@ -135,3 +135,25 @@ def test_make_schedule_names_the_known_schedules():
 def test_one_timestep_is_too_few(name):
     with pytest.raises(ValueError, match="at least 2"):
         make_schedule(name, 1)
+
+
+def test_velocity_is_the_derivative_along_the_angle(random):
+    # x_t = cos(angle) x_0 + sin(angle) noise with cos(angle)^2 = alpha_bar_t; v is its derivative.
+    schedule = schedules.cosine_schedule(50)
+    images, noise = random.standard_normal((2, 50, 4, 4, 1))
+    timesteps = np.arange(1, 51)
+    angles = np.arccos(np.sqrt(np.cumprod(1 - schedule.betas)[1:])).reshape(-1, 1, 1, 1)
+    step = 1e-5
+    after, before = (np.cos(a) * images + np.sin(a) * noise for a in (angles + step, angles - step))
+    velocity = schedules.velocity(schedule, images.astype("float32"), timesteps, noise.astype("float32"))
+    np.testing.assert_allclose(velocity, (after - before) / (2 * step), atol=1e-4)
+
+
+def test_noise_from_velocity_inverts_velocity(random):
+    schedule = schedules.linear_schedule(50)
+    images, noise = random.standard_normal((2, 50, 4, 4, 1)).astype("float32")
+    timesteps = np.arange(1, 51)
+    noisy_images = schedules.q_sample(schedule, images, timesteps, noise)
+    velocity = schedules.velocity(schedule, images, timesteps, noise)
+    restored = schedules.noise_from_velocity(schedule, noisy_images, timesteps, velocity)
+    np.testing.assert_allclose(restored, noise, atol=1e-5)

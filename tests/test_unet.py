@@ -46,7 +46,7 @@ def test_untrained_network_predicts_no_noise(random):
 
 
 def test_output_depends_on_image_and_timestep_of_the_same_row_only(random):
-    network = randomised(build_unet((8, 8, 1), (8, 16), num_blocks=2), random)
+    network = randomised(build_unet((8, 8, 1), (8, 16)), random)
     images = random.standard_normal((2, 8, 8, 1)).astype("float32")
     output = np.asarray(network([images, np.array([3, 7])]))
     other_timestep = np.asarray(network([images, np.array([3, 8])]))

@@ -14,11 +14,16 @@ from trilemma.unet import build_unet
 class DDPM(GenerativeModel):
     """Learns to predict the noise in a noisy image; generates by removing noise in T steps.
 
+    Near t = T a noisy image is almost noise alone, and x_0 = (x_t - sqrt(1 - alpha_bar_t) noise) / sqrt(alpha_bar_t)
+    magnifies every error of the predicted noise a hundredfold: clipped to [-1, 1], x_0 comes out too bright. A
+    network that predicts the velocity, from which the noise follows, has no such division.
+
     Args:
         image_shape: (height, width, channels).
         num_timesteps: T, also the number of network passes per image; 200 in the article.
         schedule: "cosine" or "linear".
-        widths, num_blocks, patch_size: see `unet.build_unet`.
+        prediction: what the network's output is: "velocity" (Salimans & Ho 2022) or "noise" (Ho et al. 2020).
+        widths, patch_size: see `unet.build_unet`.
         ema_decay: decay per step of the averaged weights that sample; it warms up, so that the
             initial weights are soon forgotten.
         seed: integer that makes noise and timesteps repeatable.
@@ -29,8 +34,8 @@ class DDPM(GenerativeModel):
         image_shape=(28, 28, 1),
         num_timesteps=200,
         schedule="cosine",
+        prediction="velocity",
         widths=(64, 128),
-        num_blocks=1,
         patch_size=2,
         ema_decay=0.999,
         seed=None,
@@ -38,14 +43,18 @@ class DDPM(GenerativeModel):
     ):
         super().__init__(image_shape, seed, **kwargs)
         self.config = dict(
-            image_shape=tuple(image_shape), num_timesteps=num_timesteps, schedule=schedule, widths=tuple(widths),
-            num_blocks=num_blocks, patch_size=patch_size, ema_decay=ema_decay, seed=seed,
+            image_shape=tuple(image_shape), num_timesteps=num_timesteps, schedule=schedule,
+            prediction=prediction, widths=tuple(widths), patch_size=patch_size,
+            ema_decay=ema_decay, seed=seed,
         )  # fmt: skip
+        if prediction not in ("velocity", "noise"):
+            raise ValueError(f'unknown prediction {prediction!r}; expected "velocity" or "noise".')
         self.schedule = schedules.make_schedule(schedule, num_timesteps)
+        self.prediction = prediction
         self.passes_per_image = num_timesteps
         self.ema_decay = ema_decay
-        self.network = build_unet(image_shape, widths, num_blocks, patch_size)
-        self.ema_network = build_unet(image_shape, widths, num_blocks, patch_size)
+        self.network = build_unet(image_shape, widths, patch_size)
+        self.ema_network = build_unet(image_shape, widths, patch_size)
         self.ema_network.set_weights(self.network.get_weights())
         self.ema_network.trainable = False
         self.networks = {"unet": (self.ema_network, self.network)}
@@ -53,25 +62,33 @@ class DDPM(GenerativeModel):
 
     def call(self, inputs, training=False):
         """Predicts the noise with the averaged weights: [noisy_images, timesteps] -> predicted_noise."""
-        return self.ema_network(inputs, training=training)
+        return self._predict_noise(*inputs)
 
     def default_optimizers(self, learning_rate, num_steps):
-        """Arguments for `compile`: Adam, 500 steps of warm-up, then a cosine down to less than 1 % of the rate."""
+        """Arguments for `compile`: Adam, 500 steps of warm-up, then a cosine down to zero."""
+        warmup_steps = min(500, num_steps // 10)
+        # Keras counts the steps of the decay from the end of the warm-up.
         schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, num_steps, warmup_target=learning_rate, warmup_steps=min(500, num_steps // 10)
+            0.0, num_steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps
         )
         return {"optimizer": keras.optimizers.Adam(schedule)}
 
     def compute_losses(self, images, training):
-        """Mean squared error of the predicted noise at random timesteps (Ho et al. 2020, equation 14)."""
+        """Mean squared error of the prediction at random timesteps.
+
+        For "noise" this is equation 14 of Ho et al. 2020. The error of the velocity is the error of the noise over
+        alpha_bar_t: large noise, which decides the shape, counts more.
+        """
         timesteps = keras.random.randint(
             (ops.shape(images)[0],), 1, self.schedule.num_timesteps + 1, seed=self.seed_generator
         )
         noise = keras.random.normal(ops.shape(images), seed=self.seed_generator)
-        noisy_images = schedules.q_sample(self.schedule, 2 * images - 1, timesteps, noise)
+        images = 2 * images - 1
+        noisy_images = schedules.q_sample(self.schedule, images, timesteps, noise)
+        velocity = schedules.velocity(self.schedule, images, timesteps, noise)
+        target = velocity if self.prediction == "velocity" else noise
         network = self.network if training else self.ema_network
-        predicted_noise = network([noisy_images, timesteps], training=training)
-        return {"loss": ops.mean(ops.square(noise - predicted_noise))}
+        return {"loss": ops.mean(ops.square(target - network([noisy_images, timesteps], training=training)))}
 
     def train_step(self, images):
         with tf.GradientTape() as tape:
@@ -93,7 +110,10 @@ class DDPM(GenerativeModel):
         return ops.clip((images + 1) / 2, 0.0, 1.0)
 
     def _predict_noise(self, noisy_images, timesteps):
-        return self.ema_network([noisy_images, timesteps], training=False)
+        output = self.ema_network([noisy_images, timesteps], training=False)
+        if self.prediction == "noise":
+            return output
+        return schedules.noise_from_velocity(self.schedule, noisy_images, timesteps, output)
 
     def get_config(self):
         return self.config

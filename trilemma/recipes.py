@@ -51,7 +51,7 @@ _VAE2 = dict(model="vae.VAE", arguments=dict(latent_size=2), epochs=6)
 _VAE = dict(model="vae.VAE", arguments=dict(latent_size=16), epochs=12)
 _DCGAN = dict(model="dcgan.DCGAN", epochs=6, batch_size=64, learning_rate=2e-4, jit_compile=True)
 _DCGAN2 = dict(_DCGAN, arguments=dict(latent_size=2))
-_DDPM = dict(model="ddpm.DDPM", arguments=dict(widths=(48, 96)), epochs=10, batch_size=64, jit_compile=True)
+_DDPM = dict(model="ddpm.DDPM", arguments=dict(widths=(32, 128)), epochs=11, batch_size=64, jit_compile=True)
 
 RECIPES = {
     f"{name}_{data_set}": Recipe(data_set=data_set, **settings)
@@ -65,6 +65,10 @@ RECIPES = {
     ]
     for data_set in data.CLASS_NAMES
 }
+# Trained before the network predicted velocities.
+RECIPES["ddpm_mnist"] = dataclasses.replace(
+    RECIPES["ddpm_mnist"], arguments=dict(widths=(48, 96), prediction="noise"), epochs=10
+)
 
 
 def get_recipe(name):

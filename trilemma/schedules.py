@@ -145,3 +145,21 @@ def predict_images(schedule, noisy_images, timesteps, predicted_noise):
     """
     noise_part = at_timesteps(schedule.noise_rates, timesteps) * predicted_noise
     return (noisy_images - noise_part) / at_timesteps(schedule.signal_rates, timesteps)
+
+
+def velocity(schedule, images, timesteps, noise):
+    """v = sqrt(alpha_bar_t) noise - sqrt(1 - alpha_bar_t) x_0, orthogonal to x_t (Salimans & Ho 2022, section 4).
+
+    Shapes as in `q_sample`.
+    """
+    return (
+        at_timesteps(schedule.signal_rates, timesteps) * noise - at_timesteps(schedule.noise_rates, timesteps) * images
+    )
+
+
+def noise_from_velocity(schedule, noisy_images, timesteps, predicted_velocity):
+    """Solves `q_sample` and `velocity` for the noise. Shapes as in `q_sample`."""
+    return (
+        at_timesteps(schedule.signal_rates, timesteps) * predicted_velocity
+        + at_timesteps(schedule.noise_rates, timesteps) * noisy_images
+    )

@@ -79,19 +79,18 @@ def attention_block(x, num_heads=4):
     return layers.Add()([x, layers.Reshape((height, width, channels))(tokens)])
 
 
-def build_unet(image_shape, widths=(64, 128), num_blocks=1, patch_size=2):
-    """Builds the network eps_theta(x_t, t) of Ho et al. 2020.
+def build_unet(image_shape, widths=(64, 128), patch_size=2):
+    """Builds the network eps_theta(x_t, t) of Ho et al. 2020, with one residual block per resolution and direction.
 
     Args:
         image_shape: (height, width, channels); height and width divisible by
             `patch_size * 2 ** (len(widths) - 1)`.
         widths: channels at each resolution, finest first; multiples of 8.
-        num_blocks: residual blocks per resolution, on the way down and on the way up.
         patch_size: side of the squares of pixels that are folded into channels.
 
     Returns:
         A Functional model: [noisy_images (batch, height, width, channels), timesteps (batch,)] ->
-        predicted_noise, float32, of the images' shape.
+        prediction, float32, of the images' shape.
     """
     check_sides(image_shape, patch_size * 2 ** (len(widths) - 1))
     noisy_images = layers.Input(image_shape, name="noisy_images")
@@ -106,22 +105,20 @@ def build_unet(image_shape, widths=(64, 128), num_blocks=1, patch_size=2):
     for level, width in enumerate(widths):
         if level > 0:
             x = layers.Conv2D(width, 3, strides=2, padding="same")(x)
-        for _ in range(num_blocks):
-            x = residual_block(x, time, width)
-            skips.append(x)
+        x = residual_block(x, time, width)
+        skips.append(x)
 
     x = residual_block(x, time, widths[-1])
     x = attention_block(x)
     x = residual_block(x, time, widths[-1])
 
     for level, width in reversed(list(enumerate(widths))):
-        for _ in range(num_blocks):
-            x = residual_block(layers.Concatenate()([x, skips.pop()]), time, width)
+        x = residual_block(layers.Concatenate()([x, skips.pop()]), time, width)
         if level > 0:
             x = layers.Conv2DTranspose(widths[level - 1], 2, strides=2)(x)
 
     x = layers.Activation("swish")(layers.GroupNormalization(8)(x))
-    predicted_noise = layers.Conv2DTranspose(
+    prediction = layers.Conv2DTranspose(
         image_shape[-1], patch_size, strides=patch_size, kernel_initializer="zeros", dtype="float32", name="unfold"
     )(x)
-    return keras.Model([noisy_images, timesteps], predicted_noise, name="unet")
+    return keras.Model([noisy_images, timesteps], prediction, name="unet")
