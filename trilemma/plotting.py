@@ -1,5 +1,6 @@
 """Every figure of the notebooks; each function returns the figure."""
 
+import itertools
 import statistics
 
 import numpy as np
@@ -136,16 +137,16 @@ def plot_quality_speed(rows):
     """
     figure = Figure((6, 3.6), layout="constrained")
     axes = figure.subplots()
+    markers = itertools.cycle("osD^v")
     for name, row in rows.items():
         if row.get("images_per_second") is None:
             axes.axhline(row["frechet_distance"], color="gray", linestyle=":", label=name)
         else:
-            point = (row["images_per_second"], row["frechet_distance"])
-            axes.scatter(*point)
-            axes.annotate(f"{name} (NFE {row['passes_per_image']})", point, xytext=(5, 5), textcoords="offset points")
+            label = f"{name} (NFE {row['passes_per_image']})"
+            axes.scatter(row["images_per_second"], row["frechet_distance"], 60, marker=next(markers), label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.margins(x=0.35, y=0.2)
+    axes.margins(x=0.2, y=0.2)
     axes.set_xlabel("images per second")
     axes.set_ylabel("Fréchet distance")
     axes.grid(alpha=0.3)

@@ -53,8 +53,12 @@ def save_pretrained(name, model, **history):
         for prefix, networks in model.networks.items()
         for i, weight in enumerate(networks[0].get_weights())
     }
-    parameters = sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
-    save_arrays(name, tensors, parameters=parameters, **history)
+    save_arrays(name, tensors, parameters=count_parameters(model), **history)
+
+
+def count_parameters(model):
+    """Number of trainable parameters; averaged copies of them do not count."""
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
 def save_arrays(name, arrays, **description):

@@ -38,7 +38,7 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
         **score_images(images, data_set),
         "images_per_second": num_images / seconds,
         "passes_per_image": model.passes_per_image,
-        "parameters": sum(int(np.prod(variable.shape)) for variable in model.trainable_variables),
+        "parameters": pretrained.count_parameters(model),
         "seed": seed,
         "batch_size": batch_size,
         "device": device.device_name(),
