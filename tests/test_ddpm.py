@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from trilemma import schedules
 from trilemma.ddpm import DDPM
@@ -21,9 +22,9 @@ def true_output(model, grey):
 
     def network(inputs, training):
         noisy_images, timesteps = inputs
-        alpha_bar = np.take(alpha_bars, np.asarray(timesteps)).reshape(-1, 1, 1, 1).astype("float32")
-        signal, noise_rate = np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar)
-        noise = (np.asarray(noisy_images) - signal * (2 * grey - 1)) / noise_rate
+        alpha_bar = ops.reshape(ops.take(ops.convert_to_tensor(alpha_bars, "float32"), timesteps), (-1, 1, 1, 1))
+        signal, noise_rate = ops.sqrt(alpha_bar), ops.sqrt(1 - alpha_bar)
+        noise = (noisy_images - signal * (2 * grey - 1)) / noise_rate
         return noise if model.prediction == "noise" else signal * noise - noise_rate * (2 * grey - 1)
 
     return network
@@ -111,15 +112,7 @@ def test_evaluation_and_generation_use_the_averaged_weights():
 @pytest.mark.parametrize("prediction", ["velocity", "noise"])
 def test_perfect_prediction_generates_the_training_image(prediction):
     model, grey = tiny_ddpm(num_timesteps=20, prediction=prediction), 0.25
-
-    def network(inputs, training):
-        noisy_images, timesteps = inputs
-        signal = schedules.at_timesteps(model.schedule.signal_rates, timesteps)
-        noise_rate = schedules.at_timesteps(model.schedule.noise_rates, timesteps)
-        noise = (noisy_images - signal * (2 * grey - 1)) / noise_rate
-        return noise if prediction == "noise" else signal * noise - noise_rate * (2 * grey - 1)
-
-    model.ema_network = network
+    model.ema_network = true_output(model, grey)
     np.testing.assert_allclose(model.generate(2, seed=0), grey, atol=1e-3)
 
 

@@ -65,7 +65,7 @@ RECIPES = {
     ]
     for data_set in data.CLASS_NAMES
 }
-# Trained before the network predicted velocities.
+# Trained before the network predicted velocities, with a learning rate that ended just above zero.
 RECIPES["ddpm_mnist"] = dataclasses.replace(
     RECIPES["ddpm_mnist"], arguments=dict(widths=(48, 96), prediction="noise"), epochs=10
 )
