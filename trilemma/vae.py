@@ -36,9 +36,8 @@ def build_decoder(image_shape, latent_size):
     x = layers.Dense(256, activation="relu")(latents)
     x = layers.Dense(height // 4 * (width // 4) * 64, activation="relu")(x)
     x = layers.Reshape((height // 4, width // 4, 64))(x)
-    x = layers.Conv2DTranspose(64, 3, strides=2, padding="same", activation="relu")(x)
-    x = layers.Conv2DTranspose(32, 3, strides=2, padding="same", activation="relu")(x)
-    logits = layers.Conv2D(channels, 3, padding="same", dtype="float32", name="logits")(x)
+    x = layers.Conv2DTranspose(32, 4, strides=2, padding="same", activation="relu")(x)
+    logits = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", dtype="float32", name="logits")(x)
     return keras.Model(latents, logits, name="decoder")
 
 
