@@ -112,7 +112,7 @@ def test_models_are_scored_against_the_trained_classifier(run, workplace, monkey
     pretrained.save_arrays("reference_mnist", {**reference, "test_labels": np.arange(64, dtype="uint8") % 10})
     scoreboard._classifier.cache_clear()
     run("score", "--num-images", "20", "--seed", "5")
-    rows = result(workplace, "scoreboard")
+    rows = result(workplace, "scoreboard_20")
     assert set(rows) == {"real_mnist", "vae_mnist"}
     assert rows["vae_mnist"]["seed"] == 5
     assert rows["vae_mnist"]["training_minutes"] == pretrained.pretrained_index()["vae_mnist"]["minutes"]

@@ -111,12 +111,12 @@ def test_markdown_table_formats_and_marks_gaps():
 
 def test_results_come_from_the_repository_or_else_the_package(tmp_path, monkeypatch):
     monkeypatch.setattr(scoreboard, "_PACKAGE_DIR", tmp_path / "trilemma")
-    with pytest.raises(FileNotFoundError, match="results/scoreboard.json does not exist"):
-        load_results("scoreboard")
+    with pytest.raises(FileNotFoundError, match="results/scoreboard_1000.json does not exist"):
+        load_results("scoreboard_1000")
     for folder, text in [(tmp_path / "trilemma" / "results", '{"a": 1}'), (tmp_path / "results", '{"a": 2}')]:
         folder.mkdir(parents=True)
-        (folder / "scoreboard.json").write_text(text)
-        assert load_results("scoreboard") == json.loads(text)
+        (folder / "scoreboard_1000.json").write_text(text)
+        assert load_results("scoreboard_1000") == json.loads(text)
 
 
 @pytest.mark.slow

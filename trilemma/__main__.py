@@ -23,9 +23,9 @@ def main():
     train_parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(recipes.RECIPES))
     train_parser.add_argument("--data-dir", help="folder with <data set>.npz")
     train_parser.add_argument("--verbose", default="auto", help="auto, 1 (bars) or 2 (a line per epoch)")
-    score_parser = commands.add_parser("score", help="score shipped models and write results/scoreboard.json")
+    score_parser = commands.add_parser("score", help="score shipped models and write results/scoreboard_<n>.json")
     score_parser.add_argument("names", nargs="*", metavar="NAME", help="all generative models if none is named")
-    score_parser.add_argument("--num-images", type=int, default=2000)
+    score_parser.add_argument("--num-images", type=int, default=1000)
     score_parser.add_argument("--seed", type=int, default=0)
     commands.add_parser("list", help="list the shipped weights")
     colab_parser = commands.add_parser("colab", help="point the notebooks' badges and set-up cells to a repository")
@@ -72,7 +72,10 @@ def train(name, data_dir, verbose):
 
 
 def score(names, num_images, seed):
-    """Scores models and the real row of their data sets; updates results/scoreboard.json."""
+    """Scores models and the real row of their data sets; updates results/scoreboard_<num_images>.json.
+
+    One file per number of images, since scores at different numbers must not be compared.
+    """
     names = names or [name for name in pretrained.list_pretrained() if not name.startswith("classifier")]
     for name in names:
         model = pretrained.load_pretrained(name)
@@ -85,7 +88,8 @@ def score(names, num_images, seed):
             "data_set": data_set,
             "command": f"python -m trilemma score {name} --num-images {num_images} --seed {seed}",
         }
-        update_results("scoreboard", {key: {**value, **record, **environment()} for key, value in rows.items()})
+        records = {key: {**value, **record, **environment()} for key, value in rows.items()}
+        update_results(f"scoreboard_{num_images}", records)
 
 
 def update_results(name, records):
