@@ -75,7 +75,7 @@ def save_animation(sequences, path, columns=5, frames_per_second=10):
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
-def plot_manifold(decode, size=15):
+def plot_manifold(decode, size=13):
     """Draws what a 2-D latent space decodes to, on a grid of normal quantiles (equal prior probability per cell).
 
     Args:
