@@ -40,7 +40,8 @@ def test_embedding_is_free_of_augmentation_and_dropout(random):
 
 def test_augmentation_moves_images_by_two_pixels_at_most():
     shift = next(layer for layer in tiny_classifier().network.layers if isinstance(layer, layers.RandomTranslation))
-    images = np.zeros((200, 8, 8, 1), "float32")
+    # A corner is hit with probability 1/64.
+    images = np.zeros((2000, 8, 8, 1), "float32")
     images[:, 4, 4] = 1
     offsets = np.argwhere(np.asarray(shift(images, training=True))[..., 0])[:, 1:] - 4
     assert np.abs(offsets).max() == 2
