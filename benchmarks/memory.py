@@ -1,0 +1,42 @@
+"""Measures the memory that `generate(10_000)` adds to the process; writes results/memory.json.
+
+python benchmarks/memory.py vae
+python benchmarks/memory.py dcgan
+python benchmarks/memory.py ddpm
+
+One process per model, since the peak of a process never falls. The networks are untrained. The DDPM runs with T = 4
+instead of 200: the loop over timesteps keeps one batch, whatever T is.
+"""
+
+import dataclasses
+import resource
+import sys
+
+from trilemma import recipes
+from trilemma.__main__ import environment, update_results
+
+NUM_IMAGES = 10_000
+
+
+def peak_megabytes():
+    """The largest resident size of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    (name,) = sys.argv[1:]
+    recipe = recipes.get_recipe(f"{name}_mnist")
+    if name == "ddpm":
+        recipe = dataclasses.replace(recipe, arguments=recipe.arguments | {"num_timesteps": 4})
+    model = recipe.build()
+    before = peak_megabytes()
+    images = model.generate(NUM_IMAGES, seed=0)
+    row = {
+        "command": f"python benchmarks/memory.py {name}",
+        "num_images": len(images),
+        "passes_per_image": model.passes_per_image,
+        "megabytes_before": before,
+        "megabytes_added": peak_megabytes() - before,
+    }
+    update_results("memory", {name: {**row, **environment()}})
+    print(name, row)
