@@ -45,7 +45,8 @@ def result(workplace, name):
         (["train", "biggan"], "unknown model 'biggan'"),
         (["train", "vae_mnist", "biggan"], "unknown model 'biggan'"),
         (["train", "vae_mnist", "--data-dir", "nowhere"], "nowhere/mnist.npz does not exist"),
-        (["score", "biggan"], "unknown pretrained model 'biggan'"),
+        (["score", "vae_mnist", "biggan"], "unknown row 'biggan'; expected one of ['real_mnist', 'gaussian_mnist'"),
+        (["score", "classifier_mnist"], "unknown row 'classifier_mnist'"),
         (["train"], "NAME"),
         (["paint"], "invalid choice"),
         ([], "required"),
@@ -109,15 +110,35 @@ def test_models_are_scored_against_the_trained_classifier(run, workplace, monkey
     assert 0 <= result(workplace, "training")["classifier_mnist"]["test_accuracy"] <= 1
     # After two steps the classifier may not choose every class, yet the real labels must hold all of them.
     reference = pretrained.load_arrays("reference_mnist")
-    pretrained.save_arrays("reference_mnist", {**reference, "test_labels": np.arange(64, dtype="uint8") % 10})
+    pretrained.save_arrays("reference_mnist", {**reference, "labels": np.arange(64, dtype="uint8") % 10})
     scoreboard._classifier.cache_clear()
-    run("score", "--num-images", "20", "--seed", "5")
+    names = ["real_mnist", "gaussian_mnist", "vae_mnist"]
+    run("score", *names, "--num-images", "20", "--seeds", "5", "1")
     rows = result(workplace, "scoreboard_20")
-    assert set(rows) == {"real_mnist", "vae_mnist"}
-    assert rows["vae_mnist"]["seed"] == 5
+    assert set(rows) == set(names)
     assert rows["vae_mnist"]["training_minutes"] == pretrained.pretrained_index()["vae_mnist"]["minutes"]
-    for row in rows.values():
+    for name, row in rows.items():
         assert row["num_images"] == 20
         assert row["data_set"] == "mnist"
-        assert "--num-images 20 --seed 5" in row["command"]
-        assert np.isfinite(row["frechet_distance"])
+        assert row["command"] == f"python -m trilemma score {name} --num-images 20 --seeds 1 5"
+        assert [each["seed"] for each in row["runs"]] == row["seeds"] == [1, 5]
+        assert row["precision"] == pytest.approx(np.mean([each["precision"] for each in row["runs"]]))
+
+
+@pytest.mark.slow
+def test_a_row_gathers_its_seeds_until_the_weights_change(run, workplace):
+    run("train", "classifier_mnist", "vae_mnist")
+    reference = pretrained.load_arrays("reference_mnist")
+    pretrained.save_arrays("reference_mnist", {**reference, "labels": np.arange(64, dtype="uint8") % 10})
+    scoreboard._classifier.cache_clear()
+
+    def seeds_after(*seeds):
+        run("score", "vae_mnist", "--num-images", "20", "--seeds", *seeds)
+        return result(workplace, "scoreboard_20")["vae_mnist"]
+
+    first, both, again = seeds_after("0"), seeds_after("1"), seeds_after("0")
+    assert (first["seeds"], both["seeds"], again["seeds"]) == ([0], [0, 1], [0, 1])
+    assert first["runs"][0]["images_sha256"] == again["runs"][0]["images_sha256"] != again["runs"][1]["images_sha256"]
+    assert first["spread"] == {} != both["spread"]
+    pretrained.save_pretrained("vae_mnist", recipes.get_recipe("vae_mnist").build(), minutes=0.0)
+    assert seeds_after("2")["seeds"] == [2]

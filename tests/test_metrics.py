@@ -1,10 +1,12 @@
 import math
 
 import numpy as np
+import prdc
 import pytest
 import scipy.linalg
 
-from trilemma.metrics import class_scores, frechet_distance, kernel_distance, neighbourhood_scores
+from trilemma import metrics
+from trilemma.metrics import class_scores, frechet_distance, kernel_distance, memorisation_scores, neighbourhood_scores
 
 
 def standardised(random, count, dimensions):
@@ -98,6 +100,12 @@ def looped_scores(real, generated, k):
     }
 
 
+@pytest.mark.parametrize("k", [1, 5])
+def test_neighbourhood_scores_agree_with_prdc(k, random):
+    real, generated = random.standard_normal((300, 8)), 0.8 * random.standard_normal((250, 8)) + 0.3
+    assert neighbourhood_scores(real, generated, k) == pytest.approx(prdc.compute_prdc(real, generated, k))
+
+
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("dimensions", [1, 4])
 def test_neighbourhood_scores_agree_with_loops(k, dimensions, random):
@@ -131,6 +139,33 @@ def test_collapsed_samples_are_precise_but_do_not_recall(random):
     scores = neighbourhood_scores(real, generated)
     assert scores["precision"] > 0.8
     assert scores["recall"] < 0.3
+
+
+def test_nearest_neighbours_agree_with_loops(monkeypatch, random):
+    monkeypatch.setattr("trilemma.metrics._BLOCK", 7)
+    points, candidates = random.standard_normal((20, 3)), random.standard_normal((30, 3))
+    indices, distances = metrics.nearest_neighbours(points, candidates)
+    for point, index, distance in zip(points, indices, distances, strict=True):
+        looped = [math.dist(point, candidate) for candidate in candidates]
+        assert (index, distance) == (np.argmin(looped), pytest.approx(min(looped)))
+
+
+def test_memorisation_scores_agree_with_loops(random):
+    training, test, generated = (random.standard_normal((n, 2)) for n in (40, 30, 20))
+    real, near = ([min(math.dist(a, b) for b in training) for a in points] for points in (test, generated))
+    expected = np.mean([(g < r) + 0.5 * (g == r) for g in near for r in real])
+    assert memorisation_scores(training, test, generated)["closer_to_training"] == pytest.approx(expected)
+
+
+def test_copies_and_strangers_are_told_apart(random):
+    training, test, strangers = (random.standard_normal((500, 4)) for _ in range(3))
+    assert memorisation_scores(training, test, training[:100]) == {"closer_to_training": 1, "near_copies": 1}
+    fresh = memorisation_scores(training, test, strangers)
+    assert fresh["closer_to_training"] == pytest.approx(0.5, abs=0.05)
+    assert fresh["near_copies"] < 0.05
+    half = memorisation_scores(training, test, np.concatenate([training[:100], strangers[:100]]))
+    assert half["near_copies"] == pytest.approx(0.5, abs=0.05)
+    assert memorisation_scores(training, test, 10 + strangers)["closer_to_training"] == 0
 
 
 def test_class_scores_by_hand():

@@ -1,11 +1,22 @@
 import json
+import time
 
 import numpy as np
 import pytest
 
 from trilemma import data, pretrained, scoreboard
 from trilemma.classifier import Classifier
-from trilemma.scoreboard import load_results, markdown_table, save_reference, score, score_images, score_real
+from trilemma.scoreboard import (
+    load_results,
+    markdown_table,
+    ranks,
+    save_reference,
+    score,
+    score_gaussian,
+    score_images,
+    score_real,
+    summarise,
+)
 from trilemma.vae import VAE
 
 SCORES = {
@@ -29,17 +40,17 @@ def untrained_classifier(weights_dir, monkeypatch):
     save_reference("mnist")
     # Random weights may never choose a class, yet the real labels must hold all of them.
     reference = pretrained.load_arrays("reference_mnist")
-    pretrained.save_arrays("reference_mnist", {**reference, "test_labels": np.arange(300, dtype="uint8") % 10})
+    pretrained.save_arrays("reference_mnist", {**reference, "labels": np.arange(300, dtype="uint8") % 10})
     return images
 
 
-def test_reference_holds_a_fixed_shuffle_of_both_splits(untrained_classifier):
+def test_reference_holds_a_fixed_shuffle_of_the_test_images(untrained_classifier):
     reference = pretrained.load_arrays("reference_mnist")
     features, labels = pretrained.load_pretrained("classifier_mnist").embed(untrained_classifier)
-    order = [int(np.argmin(np.abs(features - row).sum(axis=1))) for row in reference["test_features"]]
+    order = [int(np.argmin(np.abs(features - row).sum(axis=1))) for row in reference["features"]]
     assert sorted(order) == list(range(300)) != order
-    np.testing.assert_allclose(reference["train_features"], features[order], rtol=2e-3, atol=1e-4)
-    np.testing.assert_array_equal(reference["train_labels"], labels[order])
+    save_reference("mnist")
+    np.testing.assert_array_equal(pretrained.load_arrays("reference_mnist")["labels"], labels[order])
 
 
 def test_the_reference_images_themselves_score_best(untrained_classifier):
@@ -51,16 +62,80 @@ def test_the_reference_images_themselves_score_best(untrained_classifier):
     assert shifted["frechet_distance"] > 10 * abs(same["frechet_distance"])
 
 
-def test_real_row_has_the_scores_of_a_model(untrained_classifier):
-    row = score_real("mnist", 50)
-    assert set(row) == SCORES
-    assert row["num_images"] == 50
+@pytest.mark.parametrize("score_bound", [score_real, score_gaussian])
+def test_bounding_rows_have_the_scores_of_a_model(untrained_classifier, score_bound):
+    row, again, other = (score_bound("mnist", 50, seed) for seed in (3, 3, 4))
+    assert set(row) == SCORES | {"seed"}
+    assert (row["num_images"], row["seed"]) == (50, 3)
+    assert row == again
+    assert row["frechet_distance"] != other["frechet_distance"]
+
+
+def test_real_row_draws_every_training_image_at_most_once(untrained_classifier):
+    # The training images of this fixture are its test images.
+    assert score_real("mnist", 300)["frechet_distance"] == pytest.approx(0, abs=1e-3)
+    with pytest.raises(ValueError, match="num_images is 301; only 300 training images"):
+        score_real("mnist", 301)
+
+
+def test_gaussian_row_has_the_moments_of_every_pixel(untrained_classifier, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(scoreboard, "score_images", lambda images, data_set: drawn.append(images) or {})
+    images = 0.5 + 0.1 * np.random.default_rng(2).standard_normal((2000, 28, 28, 1)).astype("float32")
+    images[:, 5, 7] += 0.2
+    monkeypatch.setattr(data, "load_images", lambda *_: (images, None))
+    score_gaussian("mnist", 2000)
+    np.testing.assert_allclose(drawn[0].mean(axis=0), images.mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(drawn[0].std(axis=0), images.std(axis=0), atol=0.02)
+    assert abs(np.corrcoef(drawn[0][:, 5, 7, 0], drawn[0][:, 5, 8, 0])[0, 1]) < 0.1
+
+
+class SlowToCompile(VAE):
+    """Stands for a model whose first call compiles for a second."""
+
+    started = False
+
+    def generate(self, num_images, **settings):
+        if not self.started:
+            time.sleep(1)
+        self.started = True
+        return super().generate(num_images, **settings)
+
+
+def test_measured_seconds_leave_compiling_out():
+    images, seconds = scoreboard.timed_generate(SlowToCompile(seed=0), 20, batch_size=10)
+    assert images.shape == (20, 28, 28, 1)
+    assert 0 < seconds < 1
+
+
+def test_summary_by_hand():
+    runs = [
+        {"precision": precision, "classes_covered": 10, "num_images": 50, "seed": seed, "device": "CPU", "note": note}
+        for seed, (precision, note) in enumerate([(0.5, "a"), (0.7, "b"), (0.9, "b")])
+    ]
+    row = summarise(runs)
+    assert row.pop("spread") == {"precision": pytest.approx(0.2), "classes_covered": 0}
+    expected = {"precision": pytest.approx(0.7), "classes_covered": 10, "num_images": 50, "device": "CPU"}
+    assert row == {**expected, "seeds": [0, 1, 2]}
+
+
+def test_summary_of_one_run_has_no_spread():
+    assert summarise([{"precision": 0.5, "seed": 7}]) == {"precision": 0.5, "spread": {}, "seeds": [7]}
+
+
+@pytest.mark.parametrize("lower_is_better, expected", [(True, [1, 1, 2, 4]), (False, [3, 2, 2, 1])])
+def test_ranks_by_hand(lower_is_better, expected):
+    # b differs from a by 2.5, less than hypot(3, 0.1), and from c by 1.5, less than hypot(0.1, 2); a from c by 4,
+    # more than hypot(3, 2).
+    values = {"a": (10, 3.0), "b": (12.5, 0.1), "c": (14, 2.0), "d": (30, 0.0)}
+    rows = {name: {"frechet_distance": mean, "spread": {"frechet_distance": s}} for name, (mean, s) in values.items()}
+    assert list(ranks(rows, "frechet_distance", lower_is_better).values()) == expected
 
 
 def test_score_adds_speed_and_size(untrained_classifier):
     model = VAE(seed=0)
     row = score(model, "mnist", num_images=20, seed=3, batch_size=8)
-    measured = {"images_per_second", "passes_per_image", "parameters", "seed", "batch_size", "device"}
+    measured = {"images_per_second", "passes_per_image", "parameters", "seed", "batch_size", "device", "images_sha256"}
     assert set(row) == SCORES | measured
     assert (row["num_images"], row["passes_per_image"], row["seed"], row["batch_size"]) == (20, 1, 3, 8)
     assert row["parameters"] == model.count_params()
@@ -89,6 +164,7 @@ def test_too_few_or_too_many_images_are_refused(untrained_classifier, count):
         lambda: score_images(np.zeros((count, 28, 28, 1), "uint8"), "mnist"),
         lambda: score(VAE(), "mnist", num_images=count),
         lambda: score_real("mnist", count),
+        lambda: score_gaussian("mnist", count),
     ):
         with pytest.raises(ValueError, match=f"num_images is {count}"):
             scoring()
@@ -107,6 +183,11 @@ def test_markdown_table_formats_and_marks_gaps():
         "| vae | 0.12 |",
         "| dcgan | – |",
     ]
+
+
+def test_markdown_table_puts_the_spread_behind_its_mean():
+    rows = [{"model": "vae", "precision": 0.5, "spread": {"precision": 0.0123}}]
+    assert markdown_table(rows, {"model": "", "precision": ".2f"}).endswith("| vae | 0.50 ± 0.01 |")
 
 
 def test_results_come_from_the_repository_or_else_the_package(tmp_path, monkeypatch):
@@ -141,6 +222,6 @@ def test_real_images_score_far_better_than_noise(real_digits, random):
 @pytest.mark.slow
 def test_real_row_of_the_shipped_reference_is_a_ceiling():
     row = score_real("mnist", 2000)
-    features = pretrained.load_arrays("reference_mnist")["test_features"]
+    features = pretrained.load_arrays("reference_mnist")["features"]
     assert row["frechet_distance"] < 0.01 * np.sum(np.var(features, axis=0))
     assert min(row["precision"], row["recall"], row["coverage"]) > 0.85

@@ -24,9 +24,9 @@ def main():
     train_parser.add_argument("--data-dir", help="folder with <data set>.npz")
     train_parser.add_argument("--verbose", default="auto", help="auto, 1 (bars) or 2 (a line per epoch)")
     score_parser = commands.add_parser("score", help="score shipped models and write results/scoreboard_<n>.json")
-    score_parser.add_argument("names", nargs="*", metavar="NAME", help="all generative models if none is named")
+    score_parser.add_argument("names", nargs="*", metavar="NAME", help="all models and both bounds if none is named")
     score_parser.add_argument("--num-images", type=int, default=1000)
-    score_parser.add_argument("--seed", type=int, default=0)
+    score_parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     commands.add_parser("list", help="list the shipped weights")
     colab_parser = commands.add_parser("colab", help="point the notebooks' badges and set-up cells to a repository")
     colab_parser.add_argument("repository", metavar="OWNER/NAME")
@@ -38,7 +38,7 @@ def main():
             for name in [name for name in arguments.names if recipes.get_recipe(name)]:
                 train(name, arguments.data_dir, verbose)
         elif arguments.command == "score":
-            score(arguments.names, arguments.num_images, arguments.seed)
+            score(arguments.names, arguments.num_images, arguments.seeds)
         elif arguments.command == "list":
             print(weights_table())
         else:
@@ -71,33 +71,56 @@ def train(name, data_dir, verbose):
     update_results("training", {name: record})
 
 
-def score(names, num_images, seed):
-    """Scores models and the real row of their data sets; updates results/scoreboard_<num_images>.json.
+def score(names, num_images, seeds):
+    """Scores models and the bounding rows; updates results/scoreboard_<num_images>.json after every seed.
 
-    One file per number of images, since scores at different numbers must not be compared.
+    One file per number of images, since scores at different numbers must not be compared. A row keeps its runs with
+    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights.
     """
-    names = names or [name for name in pretrained.list_pretrained() if not name.startswith("classifier")]
+    bounds = {"real": scoreboard.score_real, "gaussian": scoreboard.score_gaussian}
+    known = [f"{kind}_{data_set}" for data_set in data.CLASS_NAMES for kind in bounds]
+    known += [name for name in pretrained.list_pretrained() if not name.startswith("classifier")]
     for name in names:
-        model = pretrained.load_pretrained(name)
-        data_set = recipes.get_recipe(name).data_set
-        rows = {f"real_{data_set}": scoreboard.score_real(data_set, num_images)}
-        rows[name] = scoreboard.score(model, data_set, num_images, seed, progress=True)
-        rows[name]["training_minutes"] = pretrained.pretrained_index()[name]["minutes"]
-        print(json.dumps({name: rows[name]}, indent=1), flush=True)
-        record = {
-            "data_set": data_set,
-            "command": f"python -m trilemma score {name} --num-images {num_images} --seed {seed}",
-        }
-        records = {key: {**value, **record, **environment()} for key, value in rows.items()}
-        update_results(f"scoreboard_{num_images}", records)
+        if name not in known:
+            raise ValueError(f"unknown row {name!r}; expected one of {known}.")
+    for name in names or known:
+        kind, _, data_set = name.partition("_")
+        index = pretrained.pretrained_index()
+        files = {file: index[file]["sha256"] for file in (f"reference_{data_set}", name) if file in index}
+        for seed in seeds:
+            if kind in bounds:
+                run = bounds[kind](data_set, num_images, seed)
+            else:
+                model = pretrained.load_pretrained(name)
+                run = scoreboard.score(model, data_set, num_images, seed, progress=True)
+            row = read_results(f"scoreboard_{num_images}").get(name, {})
+            runs = {each["seed"]: each for each in row.get("runs", []) if row["files_sha256"] == files}
+            runs[seed] = {**run, **environment()}
+            runs = [runs[each] for each in sorted(runs)]
+            row = {
+                **scoreboard.summarise(runs),
+                "data_set": data_set,
+                "files_sha256": files,
+                "training_minutes": index.get(name, {}).get("minutes"),
+                "runs": runs,
+            }
+            words = " ".join(map(str, row["seeds"]))
+            row["command"] = f"python -m trilemma score {name} --num-images {num_images} --seeds {words}"
+            update_results(f"scoreboard_{num_images}", {name: row})
+            print(name, json.dumps(run, indent=1), flush=True)
 
 
 def update_results(name, records):
     """Merges records into results/<name>.json."""
     RESULTS_DIR.mkdir(exist_ok=True)
+    text = json.dumps({**read_results(name), **records}, indent=1, sort_keys=True)
+    (RESULTS_DIR / f"{name}.json").write_text(text + "\n")
+
+
+def read_results(name):
+    """Reads results/<name>.json of this folder; empty before the first record."""
     file = RESULTS_DIR / f"{name}.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
-    file.write_text(json.dumps({**known, **records}, indent=1, sort_keys=True) + "\n")
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def environment():

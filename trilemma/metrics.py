@@ -109,6 +109,52 @@ def _squared_distances(a, b):
     return np.maximum(distances, 0)
 
 
+def nearest_neighbours(points, candidates):
+    """The closest candidate of every point.
+
+    Args:
+        points: (n, d).
+        candidates: (m, d).
+
+    Returns:
+        indices: int (n,), into `candidates`.
+        distances: float (n,), Euclidean.
+    """
+    points, candidates = np.asarray(points, np.float64), np.asarray(candidates, np.float64)
+    indices, distances = np.empty(len(points), int), np.empty(len(points))
+    for start in range(0, len(points), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        squared = _squared_distances(points[block], candidates)
+        indices[block] = squared.argmin(axis=1)
+        distances[block] = np.sqrt(squared.min(axis=1))
+    return indices, distances
+
+
+def memorisation_scores(training_points, test_points, generated_points):
+    """Whether generated images lie closer to the training images than unseen real images do.
+
+    Meehan et al. 2020, section 3, whose statistic is the first score before its standardisation.
+
+    Args:
+        training_points, test_points, generated_points: flattened images or features, (n, d), (m, d), (k, d).
+
+    Returns:
+        closer_to_training: the probability that a generated image lies closer to its nearest training image than a
+            test image does to its own; 0.5 when nothing is memorised, 1 for copies.
+        near_copies: the share of generated images closer to a training image than 99 % of the test images are;
+            0.01 is expected.
+    """
+    _, real = nearest_neighbours(test_points, training_points)
+    _, generated = nearest_neighbours(generated_points, training_points)
+    real = np.sort(real)
+    # Ties count half.
+    farther = len(real) - 0.5 * (np.searchsorted(real, generated, "left") + np.searchsorted(real, generated, "right"))
+    return {
+        "closer_to_training": float(np.mean(farther) / len(real)),
+        "near_copies": float(np.mean(generated < np.quantile(real, 0.01))),
+    }
+
+
 def class_scores(real_labels, generated_labels, num_classes):
     """How the generated images spread over the classes.
 

@@ -1,8 +1,11 @@
 """One evaluator for every model: quality, coverage and speed against real test images, as one row."""
 
 import functools
+import hashlib
 import json
+import math
 import pathlib
+import statistics
 import time
 
 import matplotlib.image
@@ -11,6 +14,10 @@ import numpy as np
 from trilemma import data, device, metrics, pretrained
 
 _PACKAGE_DIR = pathlib.Path(__file__).parent
+_SCORES = (
+    "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "classes_covered", "class_kl",
+    "images_per_second",
+)  # fmt: skip
 
 
 def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=False):
@@ -25,17 +32,15 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
         progress: show a progress bar.
 
     Returns:
-        dict: the scores of `score_images`, images_per_second (compiled and warm: after a first batch that is not
-        timed), passes_per_image (NFE), parameters (trainable), seed, batch_size, device.
+        dict: the scores of `score_images`, images_per_second (compiled and warm), passes_per_image (NFE),
+        parameters (trainable), seed, batch_size, device, images_sha256 (of the images in 8 bits).
     """
     _check_num_images(num_images)
     batch_size = min(batch_size, num_images)
-    model.generate(batch_size, seed=seed, batch_size=batch_size)
-    start = time.perf_counter()
-    images = model.generate(num_images, seed=seed, batch_size=batch_size, progress=progress)
-    seconds = time.perf_counter() - start
+    images, seconds = timed_generate(model, num_images, seed, batch_size, progress)
     return {
         **score_images(images, data_set),
+        "images_sha256": hashlib.sha256(np.round(images * 255).astype("uint8")).hexdigest(),
         "images_per_second": num_images / seconds,
         "passes_per_image": model.passes_per_image,
         "parameters": pretrained.count_parameters(model),
@@ -43,6 +48,19 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
         "batch_size": batch_size,
         "device": device.device_name(),
     }
+
+
+def timed_generate(model, num_images, seed=0, batch_size=100, progress=False):
+    """Generates images and measures the seconds that it takes, without those of compiling: a first batch is not timed.
+
+    Returns:
+        images: float32 (num_images, height, width, channels).
+        seconds: float.
+    """
+    model.generate(batch_size, seed=seed, batch_size=batch_size)
+    start = time.perf_counter()
+    images = model.generate(num_images, seed=seed, batch_size=batch_size, progress=progress)
+    return images, time.perf_counter() - start
 
 
 def score_images(images, data_set):
@@ -67,39 +85,88 @@ def score_images(images, data_set):
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images lie in [{low:.3g}, {high:.3g}]; expected [0, 1]. Rescale or clip them.")
-    return _compare(*classifier.embed(images), data_set)
-
-
-def score_real(data_set, num_images=2000):
-    """The ceiling of the scoreboard: random real training images against real test images, as `score_images` does."""
-    _check_num_images(num_images)
+    features, labels = classifier.embed(images)
     reference = pretrained.load_arrays(f"reference_{data_set}")
-    return _compare(reference["train_features"][:num_images], reference["train_labels"][:num_images], data_set)
-
-
-def _compare(features, labels, data_set):
-    reference = pretrained.load_arrays(f"reference_{data_set}")
-    real_features = reference["test_features"][: len(features)]
+    real_features = reference["features"][: len(features)]
     return {
         "num_images": len(features),
         "frechet_distance": metrics.frechet_distance(real_features, features),
         "kernel_distance": metrics.kernel_distance(real_features, features),
         **metrics.neighbourhood_scores(real_features, features),
         # Labels by the classifier on both sides, so that its own errors do not count as missing classes.
-        **metrics.class_scores(reference["test_labels"], labels, len(data.CLASS_NAMES[data_set])),
+        **metrics.class_scores(reference["labels"], labels, len(data.CLASS_NAMES[data_set])),
     }
 
 
+def score_real(data_set, num_images=2000, seed=0):
+    """The ceiling of the scoreboard: a random choice of real training images, scored as `score_images` does."""
+    _check_num_images(num_images)
+    images, _ = data.load_images(data_set, "train")
+    if num_images > len(images):
+        raise ValueError(f"num_images is {num_images}; only {len(images)} training images are at hand.")
+    chosen = np.random.default_rng(seed).choice(len(images), num_images, replace=False)
+    return {**score_images(images[chosen], data_set), "seed": seed}
+
+
+def score_gaussian(data_set, num_images=2000, seed=0):
+    """The floor of the scoreboard: pixels drawn independently with the mean and deviation that they have in training.
+
+    Values are cut to [0, 1].
+    """
+    _check_num_images(num_images)
+    images, _ = data.load_images(data_set, "train")
+    noise = np.random.default_rng(seed).standard_normal((num_images, *images.shape[1:]))
+    drawn = np.clip(images.mean(axis=0) + images.std(axis=0) * noise, 0, 1)
+    return {**score_images(drawn.astype("float32"), data_set), "seed": seed}
+
+
+def summarise(runs):
+    """Joins the rows of one model with different seeds to one row.
+
+    Args:
+        runs: list of rows that differ in their seed.
+
+    Returns:
+        dict: as a row, with the mean of every score; "spread" holds the standard deviations (divisor n - 1; empty
+        for a single run), "seeds" the seeds.
+    """
+    scores = [key for key in runs[0] if key in _SCORES]
+    columns = {key: [run[key] for run in runs] for key in scores}
+    spread = {key: statistics.stdev(values) for key, values in columns.items()} if len(runs) > 1 else {}
+    constant = {key: value for key, value in runs[0].items() if all(run.get(key) == value for run in runs)}
+    return {
+        **{key: value for key, value in constant.items() if key != "seed"},
+        **{key: statistics.fmean(values) for key, values in columns.items()},
+        "spread": spread,
+        "seeds": [run["seed"] for run in runs],
+    }
+
+
+def ranks(rows, key, lower_is_better=False):
+    """Ranks rows by one score; a difference smaller than its own standard deviation does not count.
+
+    Args:
+        rows: name -> row of `summarise` over at least two seeds.
+        key: a score.
+        lower_is_better: True for distances.
+
+    Returns:
+        name -> 1 + the number of rows that are better by more than sqrt(spread^2 + spread^2).
+    """
+    sign = -1 if lower_is_better else 1
+
+    def better(one, other):
+        return sign * (one[key] - other[key]) > math.hypot(one["spread"][key], other["spread"][key])
+
+    return {name: 1 + sum(better(other, row) for other in rows.values()) for name, row in rows.items()}
+
+
 def save_reference(data_set, data_dir=None):
-    """Computes and ships the features and labels of the 10,000 test images and of 10,000 training images."""
-    arrays = {}
-    for split in ("train", "test"):
-        images, _ = data.load_images(data_set, split, data_dir)
-        # MNIST is ordered (by writer, and its first 5,000 test images are cleaner): any first n must be typical.
-        images = images[np.random.default_rng(0).permutation(len(images))[:10_000]]
-        features, labels = _classifier(data_set).embed(images)
-        arrays |= {f"{split}_features": features, f"{split}_labels": labels.astype("uint8")}
-    pretrained.save_arrays(f"reference_{data_set}", arrays)
+    """Computes and ships the features and labels of the 10,000 test images."""
+    images, _ = data.load_images(data_set, "test", data_dir)
+    # MNIST is ordered (by writer, and its first 5,000 test images are cleaner): any first n must be typical.
+    features, labels = _classifier(data_set).embed(images[np.random.default_rng(0).permutation(len(images))])
+    pretrained.save_arrays(f"reference_{data_set}", {"features": features, "labels": labels.astype("uint8")})
 
 
 @functools.cache
@@ -141,10 +208,16 @@ def markdown_table(rows, columns):
     Args:
         rows: list of dicts.
         columns: key -> format specification, for example {"model": "", "precision": ".2f"}; a missing value shows
-            as a dash.
+            as a dash, a spread behind its mean.
     """
+
+    def cell(row, key, spec):
+        if row.get(key) is None:
+            return "–"
+        spread = row.get("spread", {}).get(key)
+        return format(row[key], spec) + ("" if spread is None else f" ± {spread:{spec}}")
+
     lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
     for row in rows:
-        cells = [format(row[key], spec) if row.get(key) is not None else "–" for key, spec in columns.items()]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cell(row, key, spec) for key, spec in columns.items()) + " |")
     return "\n".join(lines)
