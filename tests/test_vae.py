@@ -108,10 +108,11 @@ def test_reported_kl_is_the_mean_over_images_of_the_sum_over_latents(latent_size
     assert kl_loss == pytest.approx(integrals.sum() / 4, rel=1e-3)
 
 
-def test_loss_is_the_negative_evidence_lower_bound(random):
-    """log p(x) - KL(q(z | x) || p(z | x)), with both terms from integrals over a grid of one-dimensional latents."""
+@pytest.fixture
+def integrated(random):
+    """A VAE with one latent, an image, log p(x) and KL(q(z | x) || p(z | x)) from integrals over a grid of latents."""
     model = tiny_vae(latent_size=1)
-    model.decoder.set_weights([2 * weight for weight in model.decoder.get_weights()])
+    model.decoder.set_weights([4 * weight for weight in model.decoder.get_weights()])
     image = random.integers(0, 2, (1, 8, 8, 1)).astype("float32")
     grid, step = np.linspace(-10, 10, 4001, retstep=True)
     logits = np.asarray(model.decoder(grid[:, None].astype("float32"))).astype(float)
@@ -119,11 +120,37 @@ def test_loss_is_the_negative_evidence_lower_bound(random):
     log_joint = log_likelihood + log_normal(grid, 0.0, 0.0)
     log_evidence = np.log(np.sum(np.exp(log_joint)) * step)
     log_q = log_normal(grid, *(float(np.asarray(value)[0, 0]) for value in model.encoder(image)))
-    gap = np.sum(np.exp(log_q) * (log_q - (log_joint - log_evidence))) * step
+    return model, image, log_evidence, np.sum(np.exp(log_q) * (log_q - (log_joint - log_evidence))) * step
+
+
+def test_loss_is_the_negative_evidence_lower_bound(integrated):
+    model, image, log_evidence, gap = integrated
     images = np.repeat(image, 1000, axis=0)
     losses = [float(model.compute_losses(images, training=False)["loss"]) for _ in range(20)]
     assert gap > 0
     assert np.mean(losses) == pytest.approx(-(log_evidence - gap), abs=4 * np.std(losses) / math.sqrt(20))
+
+
+def test_importance_weighted_bound_rises_from_the_evidence_lower_bound_to_the_evidence(integrated):
+    model, image, log_evidence, gap = integrated
+    bounds = {
+        k: np.asarray(model.importance_weighted_bound(np.repeat(image, count, axis=0), k))
+        for k, count in [(1, 4000), (5, 4000), (500, 100)]
+    }
+    error = 4 * float(bounds[1].std()) / math.sqrt(4000)
+    assert error < 0.1 * gap
+    assert bounds[1].mean() == pytest.approx(log_evidence - gap, abs=error)
+    assert bounds[1].mean() + error < bounds[5].mean() < log_evidence
+    assert bounds[500].mean() == pytest.approx(log_evidence, abs=0.05 * gap)
+
+
+def test_importance_weighted_bound_keeps_images_apart(random):
+    model, images = tiny_vae(), random.integers(0, 2, (2, 8, 8, 1)).astype("float32")
+    model.decoder.set_weights([3 * weight for weight in model.decoder.get_weights()])
+    together = np.asarray(model.importance_weighted_bound(images, 2000))
+    alone = [float(model.importance_weighted_bound(images[i : i + 1], 2000)[0]) for i in range(2)]
+    np.testing.assert_allclose(together, alone, atol=0.5)
+    assert abs(alone[0] - alone[1]) > 1
 
 
 def test_gradient_step_lowers_the_loss():
