@@ -63,6 +63,18 @@ def test_download_comes_before_the_sample(monkeypatch, name, split, count):
     assert images.min() == 1
 
 
+def test_stacked_digits_spell_their_label(tmp_path, random):
+    images = np.repeat(np.arange(10, dtype="uint8"), 30)[:, None, None] * np.ones((1, 28, 28), "uint8")
+    labels = np.repeat(np.arange(10, dtype="uint8"), 30)
+    folder = save(tmp_path, x_train=images, y_train=labels)
+    images, labels = load_images("stacked_mnist", "train", folder)
+    assert (images.shape, images.dtype, labels.dtype) == ((300, 28, 28, 3), "float32", "int32")
+    digits = np.round(images[:, 0, 0] * 255).astype(int)
+    np.testing.assert_array_equal(labels, [int("".join(map(str, row))) for row in digits])
+    assert len(set(labels)) > 200  # of 300 draws from 1,000 modes
+    np.testing.assert_array_equal(images, load_images("stacked_mnist", "train", folder)[0])
+
+
 @pytest.mark.parametrize("name", CLASS_NAMES)
 @pytest.mark.parametrize("split, count", [("train", 5000), ("test", 2000)])
 def test_shipped_sample_is_real_and_announced_once(name, split, count):

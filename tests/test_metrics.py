@@ -182,6 +182,18 @@ def test_collapse_to_one_of_ten_classes():
     assert scores == {"classes_covered": 1, "class_kl": pytest.approx(math.log(10))}
 
 
+def test_mode_scores_by_hand():
+    assert metrics.mode_scores([0, 0, 0, 2], 4) == {
+        "modes_covered": 2,
+        "mode_kl": pytest.approx(0.75 * math.log(3) + 0.25 * math.log(1)),
+    }
+
+
+def test_mode_kl_of_uniform_labels_is_half_the_modes_per_image(random):
+    kls = [metrics.mode_scores(random.integers(1000, size=26_000), 1000)["mode_kl"] for _ in range(5)]
+    assert np.mean(kls) == pytest.approx(999 / (2 * 26_000), rel=0.05)
+
+
 def test_class_missing_from_the_real_labels_is_an_error():
     with pytest.raises(ValueError, match=r"lack the classes \[1\]"):
         class_scores([0, 2], [0, 1], 3)

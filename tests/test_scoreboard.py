@@ -208,6 +208,20 @@ def test_shipped_classifier_recognises_real_digits(real_digits):
 
 
 @pytest.mark.slow
+def test_stacked_real_digits_are_recognised(real_digits, monkeypatch):
+    images, labels = data.stack_digits(*real_digits)
+    read = []
+    monkeypatch.setattr(scoreboard.metrics, "mode_scores", lambda labels, num_modes: read.append(labels) or {})
+    assert score_images(images, "stacked_mnist") == {"num_images": 2000}
+    assert np.mean(read[0] == labels) > 0.95
+
+
+def test_modes_may_be_counted_on_more_images_than_distances(untrained_classifier):
+    scores = score_images(np.zeros((10_010, 28, 28, 3), "uint8"), "stacked_mnist")
+    assert scores == {"num_images": 10_010, "modes_covered": 1, "mode_kl": pytest.approx(np.log(1000))}
+
+
+@pytest.mark.slow
 def test_real_images_score_far_better_than_noise(real_digits, random):
     images, _ = real_digits
     real, noise = score_images(images[:500], "mnist"), score_images(random.random((500, 28, 28, 1)), "mnist")

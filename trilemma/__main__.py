@@ -78,15 +78,19 @@ def score(names, num_images, seeds):
     other seeds, so that a long scoring can be done seed by seed, but only those of the same weights.
     """
     bounds = {"real": scoreboard.score_real, "gaussian": scoreboard.score_gaussian}
-    known = [f"{kind}_{data_set}" for data_set in data.CLASS_NAMES for kind in bounds]
+    known = [f"{kind}_{data_set}" for data_set in data.DATA_SETS for kind in bounds]
     known += [name for name in pretrained.list_pretrained() if not name.startswith("classifier")]
     for name in names:
         if name not in known:
             raise ValueError(f"unknown row {name!r}; expected one of {known}.")
-    for name in names or known:
+    # Modes need more images than distances do.
+    for name in names or [name for name in known if not name.endswith("stacked_mnist")]:
         kind, _, data_set = name.partition("_")
+        if kind not in bounds:
+            data_set = recipes.get_recipe(name).data_set
         index = pretrained.pretrained_index()
-        files = {file: index[file]["sha256"] for file in (f"reference_{data_set}", name) if file in index}
+        classifier = f"classifier_{data_set.removeprefix('stacked_')}"
+        files = {file: index[file]["sha256"] for file in (classifier, name) if file in index}
         for seed in seeds:
             if kind in bounds:
                 run = bounds[kind](data_set, num_images, seed)

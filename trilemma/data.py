@@ -19,6 +19,7 @@ CLASS_NAMES = {
     ),
 }  # fmt: skip
 
+DATA_SETS = (*CLASS_NAMES, "stacked_mnist")
 _KERAS_DATASETS = {"mnist": keras.datasets.mnist, "fashion_mnist": keras.datasets.fashion_mnist}
 _SAMPLE_DIR = pathlib.Path(__file__).parent / "sample_data"
 
@@ -31,22 +32,24 @@ def load_images(name, split="train", data_dir=None):
     images that ships with the package, with a warning. A folder that is named is never passed over.
 
     Args:
-        name: "mnist" or "fashion_mnist".
+        name: "mnist", "fashion_mnist", or "stacked_mnist" (see `stack_digits`).
         split: "train" (60,000 images) or "test" (10,000 images).
         data_dir: folder that holds `<name>.npz` with x_train, y_train, x_test and y_test.
 
     Returns:
-        images: float32 (num_images, 28, 28, 1) in [0, 1].
+        images: float32 (num_images, 28, 28, 1) in [0, 1]; three channels for "stacked_mnist".
         labels: int32 (num_images,); `CLASS_NAMES[name][label]` is a label's name.
 
     Raises:
         ValueError: unknown name or split, or a damaged file.
         FileNotFoundError: the named folder lacks the file.
     """
-    if name not in CLASS_NAMES:
-        raise ValueError(f"unknown data set {name!r}; expected one of {sorted(CLASS_NAMES)}.")
+    if name not in DATA_SETS:
+        raise ValueError(f"unknown data set {name!r}; expected one of {sorted(DATA_SETS)}.")
     if split not in ("train", "test"):
         raise ValueError(f"unknown split {split!r}; expected 'train' or 'test'.")
+    if name == "stacked_mnist":
+        return stack_digits(*load_images("mnist", split, data_dir))
     folder = data_dir or os.environ.get("TRILEMMA_DATA")
     if folder:
         images, labels = _read_file(pathlib.Path(folder) / f"{name}.npz", split)
@@ -64,6 +67,23 @@ def load_images(name, split="train", data_dir=None):
                 stacklevel=2,
             )
     return images[..., None].astype("float32") / 255.0, labels.astype("int32")
+
+
+def stack_digits(images, labels, seed=0):
+    """Stacked-MNIST: three random digits as the channels of one image, 1,000 modes (Metz et al. 2017, section 3.3).
+
+    Args:
+        images: (n, height, width, 1).
+        labels: (n,), digits.
+        seed: chooses the digits.
+
+    Returns:
+        stacked_images: (n, height, width, 3).
+        stacked_labels: int32 (n,), the number 0 ... 999 that the three digits spell.
+    """
+    chosen = np.random.default_rng(seed).integers(len(images), size=(len(images), 3))
+    stacked_images = np.concatenate([images[column] for column in chosen.T], axis=-1)
+    return stacked_images, labels[chosen] @ np.array([100, 10, 1], "int32")
 
 
 def _read_file(path, split):

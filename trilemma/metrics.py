@@ -177,6 +177,25 @@ def class_scores(real_labels, generated_labels, num_classes):
     return {"classes_covered": int(covered.sum()), "class_kl": float(kl)}
 
 
+def mode_scores(labels, num_modes):
+    """How the generated images spread over modes that real data hold in equal shares, as Stacked-MNIST does.
+
+    Srivastava et al. 2017, section 4.2.
+
+    Args:
+        labels: int (n,), each in 0 ... num_modes - 1.
+        num_modes: number of modes.
+
+    Returns:
+        modes_covered: modes with at least one image.
+        mode_kl: KL(histogram || uniform) in nats; about num_modes / 2n for images that are uniform.
+    """
+    histogram = np.bincount(labels, minlength=num_modes) / len(labels)
+    covered = histogram > 0
+    kl = np.sum(histogram[covered] * np.log(histogram[covered] * num_modes))
+    return {"modes_covered": int(covered.sum()), "mode_kl": float(kl)}
+
+
 def _checked(real_features, generated_features):
     real, generated = np.asarray(real_features, np.float64), np.asarray(generated_features, np.float64)
     if (

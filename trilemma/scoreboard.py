@@ -16,7 +16,7 @@ from trilemma import data, device, metrics, pretrained
 _PACKAGE_DIR = pathlib.Path(__file__).parent
 _SCORES = (
     "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "classes_covered", "class_kl",
-    "images_per_second",
+    "modes_covered", "mode_kl", "images_per_second",
 )  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
     Args:
         model: a GenerativeModel.
         data_set: name of the data set that the model was trained on.
-        num_images: generated images, compared with as many real test images; 10 ... 10,000.
+        num_images: generated images, compared with as many real test images; 10 ... 10,000 (see `score_images`).
         seed: for `model.generate`.
         batch_size: images drawn at once; also the batch size of the measured speed.
         progress: show a progress bar.
@@ -35,7 +35,7 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
         dict: the scores of `score_images`, images_per_second (compiled and warm), passes_per_image (NFE),
         parameters (trainable), seed, batch_size, device, images_sha256 (of the images in 8 bits).
     """
-    _check_num_images(num_images)
+    _check_num_images(num_images, data_set)
     batch_size = min(batch_size, num_images)
     images, seconds = timed_generate(model, num_images, seed, batch_size, progress)
     return {
@@ -66,25 +66,33 @@ def timed_generate(model, num_images, seed=0, batch_size=100, progress=False):
 def score_images(images, data_set):
     """Scores images against real test images, as many as there are images: a fixed random choice of the 10,000.
 
+    Images of "stacked_mnist" are compared with nothing: the classifier of MNIST labels every channel, and the modes
+    are counted; there may be more than 10,000 of them.
+
     Args:
-        images: (num_images, 28, 28, 1) in [0, 1]; 10 ... 10,000 images.
+        images: (num_images, 28, 28, 1) in [0, 1], of "stacked_mnist" (num_images, 28, 28, 3); 10 ... 10,000 images.
         data_set: name of the data set.
 
     Returns:
         dict: num_images, frechet_distance, kernel_distance, precision, recall, density, coverage, classes_covered,
-        class_kl; see `metrics`.
+        class_kl; of "stacked_mnist" num_images, modes_covered, mode_kl. See `metrics`.
 
     Raises:
         ValueError: another shape, values outside [0, 1], or too few or too many images.
     """
     images = np.asarray(images)
-    classifier = _classifier(data_set)
-    if images.shape[1:] != classifier.image_shape:
-        raise ValueError(f"images have the shape {images.shape}; expected (num_images, *{classifier.image_shape}).")
-    _check_num_images(len(images))
+    stacked = data_set == "stacked_mnist"
+    classifier = _classifier("mnist" if stacked else data_set)
+    image_shape = (*classifier.image_shape[:2], 3) if stacked else classifier.image_shape
+    if images.shape[1:] != image_shape:
+        raise ValueError(f"images have the shape {images.shape}; expected (num_images, *{image_shape}).")
+    _check_num_images(len(images), data_set)
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images lie in [{low:.3g}, {high:.3g}]; expected [0, 1]. Rescale or clip them.")
+    if stacked:
+        digits = [classifier.embed(images[..., channel : channel + 1])[1] for channel in range(3)]
+        return {"num_images": len(images), **metrics.mode_scores(np.array([100, 10, 1]) @ digits, 1000)}
     features, labels = classifier.embed(images)
     reference = pretrained.load_arrays(f"reference_{data_set}")
     real_features = reference["features"][: len(features)]
@@ -100,7 +108,7 @@ def score_images(images, data_set):
 
 def score_real(data_set, num_images=2000, seed=0):
     """The ceiling of the scoreboard: a random choice of real training images, scored as `score_images` does."""
-    _check_num_images(num_images)
+    _check_num_images(num_images, data_set)
     images, _ = data.load_images(data_set, "train")
     if num_images > len(images):
         raise ValueError(f"num_images is {num_images}; only {len(images)} training images are at hand.")
@@ -113,7 +121,7 @@ def score_gaussian(data_set, num_images=2000, seed=0):
 
     Values are cut to [0, 1].
     """
-    _check_num_images(num_images)
+    _check_num_images(num_images, data_set)
     images, _ = data.load_images(data_set, "train")
     noise = np.random.default_rng(seed).standard_normal((num_images, *images.shape[1:]))
     drawn = np.clip(images.mean(axis=0) + images.std(axis=0) * noise, 0, 1)
@@ -174,8 +182,8 @@ def _classifier(data_set):
     return pretrained.load_pretrained(f"classifier_{data_set}")
 
 
-def _check_num_images(num_images):
-    if not 10 <= num_images <= 10_000:
+def _check_num_images(num_images, data_set):
+    if num_images < 10 or (num_images > 10_000 and data_set != "stacked_mnist"):
         raise ValueError(f"num_images is {num_images}; a score needs 10 to 10,000 images.")
 
 
