@@ -47,10 +47,11 @@ def test_target_of_the_loss(schedule, prediction):
 
 
 @pytest.mark.parametrize("prediction", ["velocity", "noise"])
-def test_loss_of_an_untrained_network_is_the_mean_square_of_the_target(prediction):
-    # The last layer starts at zero. At x_0 = 0 noise has the mean square 1, the velocity that of alpha_bar.
+def test_loss_of_an_untrained_network_is_the_weighted_mean_square_of_the_target(prediction):
+    # The last layer starts at zero. At x_0 = 0 noise has the mean square 1, the velocity alpha_bar; its weight
+    # is sqrt(alpha_bar).
     model = tiny_ddpm(prediction=prediction)
-    expected = {"noise": 1.0, "velocity": np.mean(np.cumprod(1 - model.schedule.betas)[1:])}[prediction]
+    expected = {"noise": 1.0, "velocity": np.mean(np.cumprod(1 - model.schedule.betas)[1:] ** 1.5)}[prediction]
     loss = model.compute_losses(np.full((4096, 8, 8, 1), 0.5, "float32"), training=True)["loss"]
     assert float(loss) == pytest.approx(expected, abs=0.02)
 
@@ -103,9 +104,10 @@ def test_optimizer_touches_only_the_network():
 def test_evaluation_and_generation_use_the_averaged_weights():
     model, images = tiny_ddpm(), np.zeros((64, 8, 8, 1), "float32")
     model.network.set_weights([np.ones_like(weight) for weight in model.network.get_weights()])
-    # Untrained averages predict zero; at x_0 = -1 the mean square of the velocity is 1.
+    # Untrained averages predict zero; at x_0 = -1 the mean square of the velocity is 1, its weight sqrt(alpha_bar).
+    expected = np.mean(np.sqrt(np.cumprod(1 - model.schedule.betas)[1:]))
     loss = float(model.compute_losses(images, training=False)["loss"])
-    assert loss == pytest.approx(1, abs=0.1)
+    assert loss == pytest.approx(expected, abs=0.1)
     np.testing.assert_array_equal(model.generate(1, seed=0), tiny_ddpm().generate(1, seed=0))
 
 

@@ -64,7 +64,7 @@ def test_every_kind_of_model_has_a_recipe_for_both_data_sets():
     assert {"classifier", "vae", "vae2", "dcgan", "dcgan2", "ddpm"} <= kinds
     for kind in kinds:
         mnist, fashion = get_recipe(f"{kind}_mnist"), get_recipe(f"{kind}_fashion_mnist")
-        if kind != "ddpm":  # Those of MNIST were trained before the network predicted velocities.
+        if kind != "ddpm":  # Those of Fashion-MNIST were trained before the loss was weighted.
             assert dataclasses.replace(mnist, data_set="fashion_mnist") == fashion
 
 
@@ -77,7 +77,7 @@ def test_recipes_are_frozen():
 def test_recipe_builds_its_model(name):
     recipe = get_recipe(name)
     model = recipe.build()
-    assert model.image_shape == (28, 28, 1)
+    assert model.image_shape == ((28, 28, 3) if recipe.data_set == "stacked_mnist" else (28, 28, 1))
     assert model.seed == recipe.seed
     for key, value in recipe.arguments.items():
         assert model.get_config()[key] == value

@@ -35,7 +35,7 @@ class DDPM(GenerativeModel):
         num_timesteps=200,
         schedule="cosine",
         prediction="velocity",
-        widths=(64, 128),
+        widths=(64, 96),
         patch_size=2,
         ema_decay=0.999,
         seed=None,
@@ -76,8 +76,9 @@ class DDPM(GenerativeModel):
     def compute_losses(self, images, training):
         """Mean squared error of the prediction at random timesteps.
 
-        For "noise" this is equation 14 of Ho et al. 2020. The error of the velocity is the error of the noise over
-        alpha_bar_t: large noise, which decides the shape, counts more.
+        For "noise" this is equation 14 of Ho et al. 2020. The squared error of the velocity is that of the noise over
+        alpha_bar_t: large noise, which decides the shape, counts more and fine texture less. The weight
+        sqrt(alpha_bar_t) keeps halfway between the two.
         """
         timesteps = keras.random.randint(
             (ops.shape(images)[0],), 1, self.schedule.num_timesteps + 1, seed=self.seed_generator
@@ -85,10 +86,12 @@ class DDPM(GenerativeModel):
         noise = keras.random.normal(ops.shape(images), seed=self.seed_generator)
         images = 2 * images - 1
         noisy_images = schedules.q_sample(self.schedule, images, timesteps, noise)
-        velocity = schedules.velocity(self.schedule, images, timesteps, noise)
-        target = velocity if self.prediction == "velocity" else noise
         network = self.network if training else self.ema_network
-        return {"loss": ops.mean(ops.square(target - network([noisy_images, timesteps], training=training)))}
+        output = network([noisy_images, timesteps], training=training)
+        if self.prediction == "noise":
+            return {"loss": ops.mean(ops.square(noise - output))}
+        errors = ops.square(schedules.velocity(self.schedule, images, timesteps, noise) - output)
+        return {"loss": ops.mean(schedules.at_timesteps(self.schedule.signal_rates, timesteps) * errors)}
 
     def train_step(self, images):
         with tf.GradientTape() as tape:

@@ -51,7 +51,7 @@ _VAE2 = dict(model="vae.VAE", arguments=dict(latent_size=2), epochs=6)
 _VAE = dict(model="vae.VAE", arguments=dict(latent_size=16), epochs=12)
 _DCGAN = dict(model="dcgan.DCGAN", epochs=6, batch_size=64, learning_rate=2e-4, jit_compile=True)
 _DCGAN2 = dict(_DCGAN, arguments=dict(latent_size=2))
-_DDPM = dict(model="ddpm.DDPM", arguments=dict(widths=(32, 128)), epochs=11, batch_size=64, jit_compile=True)
+_DDPM = dict(model="ddpm.DDPM", epochs=18, batch_size=64)
 
 RECIPES = {
     f"{name}_{data_set}": Recipe(data_set=data_set, **settings)
@@ -65,10 +65,21 @@ RECIPES = {
     ]
     for data_set in data.CLASS_NAMES
 }
-# Trained before the network predicted velocities, with a learning rate that ended just above zero.
-RECIPES["ddpm_mnist"] = dataclasses.replace(
-    RECIPES["ddpm_mnist"], arguments=dict(widths=(48, 96), prediction="noise"), epochs=10
+# Trained before the loss was weighted.
+RECIPES["ddpm_fashion_mnist"] = dataclasses.replace(
+    RECIPES["ddpm_fashion_mnist"], arguments=dict(widths=(32, 128)), epochs=11, jit_compile=True
 )
+_STACKED = dict(image_shape=(28, 28, 3))
+RECIPES |= {
+    f"{name}_stacked_mnist": Recipe(data_set="stacked_mnist", **dict(settings, arguments=arguments | _STACKED))
+    for name, settings, arguments in [
+        ("vae", _VAE, dict(latent_size=32)),
+        ("dcgan", _DCGAN, {}),
+        # A quarter of the discriminator: the collapse of Metz et al. 2017, on purpose.
+        ("dcgan_quarter", _DCGAN, dict(discriminator_width=16)),
+        ("ddpm", _DDPM, dict(num_timesteps=100)),
+    ]
+}
 
 
 def get_recipe(name):

@@ -79,7 +79,7 @@ def attention_block(x, num_heads=4):
     return layers.Add()([x, layers.Reshape((height, width, channels))(tokens)])
 
 
-def build_unet(image_shape, widths=(64, 128), patch_size=2):
+def build_unet(image_shape, widths=(64, 96), patch_size=2):
     """Builds the network eps_theta(x_t, t) of Ho et al. 2020, with one residual block per resolution and direction.
 
     Args:
