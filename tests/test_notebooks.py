@@ -1,8 +1,11 @@
+import math
 import pathlib
 import re
 
 import nbformat
 import pytest
+
+from trilemma import scoreboard
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -42,6 +45,11 @@ def test_one_heading_and_a_link_to_its_own_path(notebook):
     assert len(re.findall(r"^# ", prose(notebook), re.MULTILINE)) == 1
     links = re.findall(r"colab\.research\.google\.com/github/[^/]+/[^/]+/blob/main/([^)]+)\)", prose(notebook))
     assert links == [f"notebooks/{notebook.path.name}"]
+
+
+def test_title_states_the_measured_run_time(notebook):
+    minutes = math.ceil(scoreboard.load_results("notebook_minutes")[notebook.path.stem]["minutes"])
+    assert f"It runs in about {minutes} minute{'s' * (minutes > 1)} on two CPU cores" in notebook.cells[0].source
 
 
 def test_size_limits(notebook):

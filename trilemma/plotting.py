@@ -126,21 +126,47 @@ def plot_curves(curves, x_label, y_label, title=None, log_x=False):
 def plot_history(history, keys, y_label):
     """Draws columns of a training history (a list with a dict per epoch) over the epochs."""
     epochs = [row["epoch"] for row in history]
-    return plot_curves({key: (epochs, [row[key] for row in history]) for key in keys}, "epoch", y_label)
+    figure = plot_curves({key: (epochs, [row[key] for row in history]) for key in keys}, "epoch", y_label)
+    figure.axes[0].xaxis.get_major_locator().set_params(integer=True)
+    return figure
 
 
-def plot_quality_speed(rows):
+def plot_damage(rows, columns):
+    """Shows which score moves in which row: values as text, their distance from the first row as colour.
+
+    Args:
+        rows: name -> dict of scores; the first row is the undamaged one.
+        columns: score -> format specification. The colour runs from white, the value of the first row, to red, the
+            value farthest from it.
+    """
+    values = np.array([[row[key] for key in columns] for row in rows.values()])
+    moved = np.abs(values - values[0])
+    figure = Figure((1.1 * len(columns) + 1.6, 0.4 * len(rows) + 0.8), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(moved / np.maximum(moved.max(axis=0), 1e-12), cmap="Reds", vmin=0, vmax=1.5, aspect="auto")
+    for (i, j), value in np.ndenumerate(values):
+        axes.text(j, i, format(value, list(columns.values())[j]), ha="center", va="center", fontsize=9)
+    axes.set_xticks(range(len(columns)), [key.replace("_", "\n") for key in columns], fontsize=9)
+    axes.xaxis.tick_top()
+    axes.set_yticks(range(len(rows)), rows, fontsize=9)
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+    return figure
+
+
+def plot_quality_speed(rows, title=None):
     """Scatters the Fréchet distance against images per second, both logarithmic; best is the lower right corner.
 
     Args:
         rows: name -> row of the scoreboard; a row without a speed (real images) becomes a horizontal line.
+        title: optional.
     """
     figure = Figure((6, 3.6), layout="constrained")
     axes = figure.subplots()
-    markers = itertools.cycle("osD^v")
+    markers, linestyles = itertools.cycle("osD^v"), itertools.cycle(["--", ":"])
     for name, row in rows.items():
         if row.get("images_per_second") is None:
-            axes.axhline(row["frechet_distance"], color="gray", linestyle=":", label=name)
+            axes.axhline(row["frechet_distance"], color="gray", linestyle=next(linestyles), label=name)
         else:
             label = f"{name} (NFE {row['passes_per_image']})"
             axes.scatter(row["images_per_second"], row["frechet_distance"], 60, marker=next(markers), label=label)
@@ -149,30 +175,36 @@ def plot_quality_speed(rows):
     axes.margins(x=0.2, y=0.2)
     axes.set_xlabel("images per second")
     axes.set_ylabel("Fréchet distance")
+    if title:
+        axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
 
 
-def trilemma_corners(row, real_row, fastest):
-    """Normalises a scoreboard row to the three corners of the trilemma, each in [0, 1].
+def trilemma_corners(name, rows):
+    """Normalises a row of the scoreboard to the three corners of the trilemma, each cut to [0, 1].
 
-    Quality is precision over the real row's precision and coverage is recall over the real row's recall, both cut at
-    1. Speed is logarithmic: 1 for the fastest model, and a third less for every factor of ten below it.
+    Quality measures the square root of the Fréchet distance, itself a distance, on a scale from the Gaussian row, 0,
+    to the real row, 1. Coverage is recall over the real row's recall. Speed is logarithmic: 1 for the fastest model,
+    and a third less for every factor of ten below it.
 
     Args:
-        row: row of a model.
-        real_row: the real row of the same data set and number of images.
-        fastest: images per second of the fastest model.
+        name: the model.
+        rows: name -> row, all of one data set and one number of images; with "real" and "gaussian".
 
     Returns:
         dict with "quality", "speed" and "coverage".
     """
-    return {
-        "quality": min(1.0, row["precision"] / real_row["precision"]),
-        "speed": max(0.0, 1 + np.log10(row["images_per_second"] / fastest) / 3),
-        "coverage": min(1.0, row["recall"] / real_row["recall"]),
+    row, real, gaussian = rows[name], rows["real"], rows["gaussian"]
+    distance, ceiling, floor = (each["frechet_distance"] ** 0.5 for each in (row, real, gaussian))
+    fastest = max(each["images_per_second"] for each in rows.values() if "images_per_second" in each)
+    corners = {
+        "quality": (floor - distance) / (floor - ceiling),
+        "speed": 1 + np.log10(row["images_per_second"] / fastest) / 3,
+        "coverage": row["recall"] / real["recall"],
     }
+    return {key: float(np.clip(value, 0, 1)) for key, value in corners.items()}
 
 
 def plot_trilemma(corners, title=None):

@@ -1,0 +1,23 @@
+"""Reads from the executed notebooks how long they ran; writes results/notebook_minutes.json.
+
+python benchmarks/notebook_minutes.py
+"""
+
+import datetime
+import pathlib
+
+import nbformat
+
+from trilemma.__main__ import environment, update_results
+
+for path in sorted(pathlib.Path("notebooks").glob("*.ipynb")):
+    cells = nbformat.read(path, as_version=4).cells
+    times = [cell.metadata.execution for cell in cells if cell.cell_type == "code"]
+    start, end = (
+        datetime.datetime.fromisoformat(text)
+        for text in (times[0]["iopub.status.busy"], times[-1]["shell.execute_reply"])
+    )
+    minutes = (end - start).total_seconds() / 60
+    row = {"command": "python benchmarks/notebook_minutes.py", "minutes": minutes, **environment()}
+    update_results("notebook_minutes", {path.stem: row})
+    print(f"{path.stem}: {minutes:.1f} minutes")

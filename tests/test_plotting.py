@@ -1,0 +1,105 @@
+import math
+import statistics
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from trilemma import plotting
+
+
+def test_tiles_are_in_reading_order_with_white_gaps():
+    images = np.stack([np.full((2, 3, 1), value) for value in (0.0, 0.25, 0.5)])
+    picture = plotting.tile_images(images, 2)
+    assert picture.shape == (5, 7, 3)
+    assert (picture[0, 0] == 0).all()
+    assert (picture[1, 4:] == 0.25).all()
+    assert (picture[3:, :3] == 0.5).all()
+    assert (picture[2] == 1).all()
+    assert (picture[:, 3] == 1).all()
+    assert (picture[3:, 4:] == 1).all()
+
+
+def test_sequences_run_from_left_to_right():
+    sequences = np.arange(6).reshape(3, 2, 1, 1, 1) / 10  # step 0: 0.0, 0.1; step 1: 0.2, 0.3; ...
+    axes = plotting.plot_samples(sequences, ["t=2", "t=1", "t=0"]).axes[0]
+    picture = np.asarray(axes.images[0].get_array())[::2, ::2, 0]
+    np.testing.assert_allclose(picture, [[0, 0.2, 0.4], [0.1, 0.3, 0.5]], atol=1e-6)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["t=2", "t=1", "t=0"]
+
+
+def test_manifold_decodes_a_grid_of_normal_quantiles():
+    seen = []
+
+    def decode(latents):
+        seen.append(latents)
+        return np.zeros((len(latents), 2, 2, 1))
+
+    plotting.plot_manifold(decode, size=3)
+    quantiles = [statistics.NormalDist().inv_cdf(p) for p in (1 / 6, 1 / 2, 5 / 6)]
+    grid = seen[0].reshape(3, 3, 2)
+    np.testing.assert_allclose(grid[0, :, 0], quantiles, atol=1e-6)
+    np.testing.assert_allclose(grid[::-1, 0, 1], quantiles, atol=1e-6)
+
+
+def test_animation_has_one_frame_per_step_and_rests_on_the_last(tmp_path):
+    frames = np.linspace(0, 1, 4)[:, None, None, None, None] * np.ones((1, 5, 6, 6, 1))
+    plotting.save_animation(frames, tmp_path / "steps.gif")
+    with PIL.Image.open(tmp_path / "steps.gif") as file:
+        assert file.n_frames == 4
+        durations, brightness = [], []
+        for i in range(4):
+            file.seek(i)
+            durations.append(file.info["duration"])
+            brightness.append(np.asarray(file.convert("L"))[0, 0])
+    assert durations[-1] > 5 * durations[0]
+    assert sorted(brightness) == brightness
+
+
+def rows_of(**changes):
+    return {
+        "real": {"frechet_distance": 4.0, "recall": 0.8},
+        "gaussian": {"frechet_distance": 400.0, "recall": 0.0},
+        "fast": {"frechet_distance": 121.0, "recall": 0.4, "images_per_second": 5000.0},
+        "slow": {"frechet_distance": 9.0, "recall": 0.9, "images_per_second": 5.0},
+        **changes,
+    }
+
+
+def test_corners_by_hand():
+    # Square roots: real 2, gaussian 20, fast 11, slow 3.
+    fast, slow = (plotting.trilemma_corners(name, rows_of()) for name in ("fast", "slow"))
+    assert fast == pytest.approx({"quality": 9 / 18, "speed": 1, "coverage": 0.5})
+    assert slow == pytest.approx({"quality": 17 / 18, "speed": 0, "coverage": 1})
+    hundred = rows_of(slow={"frechet_distance": 9.0, "recall": 0.9, "images_per_second": 50.0})
+    assert plotting.trilemma_corners("slow", hundred)["speed"] == pytest.approx(1 / 3)
+
+
+def test_corners_beyond_the_bounds_are_cut():
+    bad = {"frechet_distance": 900.0, "recall": 0.0, "images_per_second": 0.001}
+    assert plotting.trilemma_corners("bad", rows_of(bad=bad)) == {"quality": 0, "speed": 0, "coverage": 0}
+
+
+def test_triangle_states_its_numbers():
+    corners = plotting.trilemma_corners("slow", rows_of())
+    axes = plotting.plot_trilemma({"slow": corners}).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["quality\n0.94", "speed\n0.00", "coverage\n1.00"]
+    triangle = axes.patches[0].get_xy()
+    assert math.hypot(*triangle[0]) == pytest.approx(17 / 18)
+
+
+def test_damage_is_red_where_a_score_moved():
+    rows = {"undamaged": {"precision": 0.9, "recall": 0.5}, "blur": {"precision": 0.9, "recall": 0.1}}
+    axes = plotting.plot_damage(rows, {"precision": ".1f", "recall": ".2f"}).axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0], [0, 1]])
+    assert [text.get_text() for text in axes.texts] == ["0.9", "0.50", "0.9", "0.10"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["undamaged", "blur"]
+
+
+def test_real_rows_are_lines_and_models_are_points():
+    axes = plotting.plot_quality_speed(
+        rows_of(fast={**rows_of()["fast"], "passes_per_image": 1}, slow={**rows_of()["slow"], "passes_per_image": 200})
+    ).axes[0]
+    assert len(axes.collections) == 2
+    assert len(axes.lines) == 2
+    assert [text.get_text() for text in axes.get_legend().get_texts()][2:] == ["fast (NFE 1)", "slow (NFE 200)"]
