@@ -17,9 +17,10 @@ def results_table():
     """The scoreboard of both data sets as Markdown."""
     results = scoreboard.load_results(f"scoreboard_{NUM_IMAGES}")
     names = [f"{row}_{data_set}" for data_set in data.CLASS_NAMES for row in ("real", *MODELS, "gaussian")]
-    columns = {"model": "", "num_images": "d", "frechet_distance": ".1f", "precision": ".2f", "recall": ".2f"}
-    columns |= {"passes_per_image": "d", "images_per_second": ",.1f"}
-    return scoreboard.markdown_table([{"model": name, **results[name]} for name in names if name in results], columns)
+    columns = {"model": "", "num_images": "d", "num_seeds": "d", "frechet_distance": ".1f", "precision": ".2f"}
+    columns |= {"recall": ".2f", "passes_per_image": "d", "images_per_second": ",.1f"}
+    rows = [{"model": name, **results[name]} for name in names if name in results]
+    return scoreboard.markdown_table([{**row, "num_seeds": len(row["seeds"])} for row in rows], columns)
 
 
 def main():
