@@ -115,7 +115,7 @@ class _EpochSamples(keras.callbacks.Callback):
         np.save(self.folder / f"epoch_{epoch + 1:03d}.npy", np.round(images * 255).astype("uint8"))
 
 
-def train(recipe, checkpoint_dir, data_dir=None, verbose="auto"):
+def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
     """Trains a recipe's model on the full training split; goes on where an interrupted run stopped.
 
     A checkpoint is written after every epoch and deleted at the end of training.
@@ -125,7 +125,7 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto"):
         checkpoint_dir: folder of this run alone: checkpoint, `history.csv` (means and seconds per epoch), and
             of generative models `epoch_<n>.npy`.
         data_dir: see `data.load_images`.
-        verbose: see `keras.Model.fit`.
+        verbose, callbacks: see `keras.Model.fit`.
 
     Returns:
         model: trained.
@@ -146,6 +146,7 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto"):
             file.unlink()
     callbacks = [
         _EpochSeconds(),
+        *callbacks,
         keras.callbacks.CSVLogger(str(checkpoint_dir / "history.csv"), append=True),
         keras.callbacks.BackupAndRestore(str(checkpoint_dir / "backup")),
     ]

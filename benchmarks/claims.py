@@ -1,0 +1,124 @@
+"""Measures what single claims of the article say, with the shipped weights; writes results/claims.json.
+
+python benchmarks/claims.py C2 C3 C4 C7 C17
+
+C2: the plane of two latents is diverse, complete, continuous. C3: sharpness. C4: a DCGAN with two latents after its
+first epoch. C7: what survives noising and denoising. C17: does training start better from another data set's weights?
+"""
+
+import dataclasses
+import pathlib
+import statistics
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trilemma import data, pretrained, recipes, samplers, schedules, scoreboard
+from trilemma.__main__ import environment, update_results
+
+
+def pixel_distance(images, others):
+    """Mean Euclidean distance of paired images."""
+    return float(np.linalg.norm((images - others).reshape(len(images), -1), axis=1).mean())
+
+
+def latent_plane(data_set, size=20):
+    """C2: the images on a grid of normal quantiles, and how much they differ from one grid point to the next."""
+    quantiles = [statistics.NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]
+    latents = np.array([(x, y) for y in quantiles for x in quantiles], "float32")
+    decoder = pretrained.load_pretrained(f"vae2_{data_set}").decoder
+    images = keras.ops.convert_to_numpy(keras.ops.sigmoid(decoder(latents)))
+    grid = images.reshape(size, size, *images.shape[1:])
+    neighbours = pixel_distance(grid[:, 1:].reshape(-1, 784), grid[:, :-1].reshape(-1, 784))
+    largest = np.linalg.norm((grid[:, 1:] - grid[:, :-1]).reshape(-1, 784), axis=1).max()
+    random_pairs = pixel_distance(images, np.random.default_rng(0).permutation(images))
+    scores = scoreboard.score_images(images, data_set)
+    return {
+        "num_images": len(images),
+        "neighbours_over_random_pairs": neighbours / random_pairs,
+        "largest_step_over_random_pairs": float(largest / random_pairs),
+        **{key: scores[key] for key in ("classes_covered", "class_kl", "precision", "recall")},
+    }
+
+
+def sharpness(data_set, num_images=200):
+    """C3: the mean squared difference of neighbouring pixels, over that of real test images."""
+
+    def mean_square(images):
+        return float(np.mean(np.diff(images, axis=1) ** 2) + np.mean(np.diff(images, axis=2) ** 2))
+
+    real = mean_square(data.load_images(data_set, "test")[0])
+    models = {name: pretrained.load_pretrained(f"{name}_{data_set}") for name in ("vae", "dcgan", "ddpm")}
+    generated = {name: mean_square(model.generate(num_images, seed=0)) for name, model in models.items()}
+    return {"num_images": num_images, "seed": 0, **{name: value / real for name, value in generated.items()}}
+
+
+def first_epoch(data_set, num_images=1000):
+    """C4: scores of a DCGAN with two latents after one epoch."""
+    recipe = dataclasses.replace(recipes.get_recipe(f"dcgan2_{data_set}"), epochs=1)
+    model, _ = recipes.train(recipe, pathlib.Path("build/claims") / f"dcgan2_{data_set}", verbose=2)
+    scores = scoreboard.score_images(model.generate(num_images, seed=0), data_set)
+    return {"num_images": num_images, "seed": 0, "epochs": 1, **scores}
+
+
+def noise_and_denoise(data_set, num_images=200):
+    """C7: the share of training images that keep their class, and their mean squared error, against the timestep."""
+    model = pretrained.load_pretrained(f"ddpm_{data_set}")
+    classifier = pretrained.load_pretrained(f"classifier_{data_set}")
+    images = data.load_images(data_set)[0][:num_images]
+    _, labels = classifier.embed(images)
+
+    def predict_noise(noisy_images, timesteps):
+        return model([noisy_images, timesteps])
+
+    @tf.function
+    def denoise(noisy_images, start):
+        return samplers.ddpm_sample(predict_noise, model.schedule, noisy_images, model.seed_generator, start)
+
+    model.seed_generator.state.assign([0, 0])
+    same_class, error = {}, {}
+    for start in (40, 80, 120, 160, 199):
+        noise = keras.random.normal(images.shape, seed=start)
+        noisy_images = schedules.q_sample(model.schedule, 2 * images - 1, np.full(num_images, start), noise)
+        denoised = np.clip((denoise(noisy_images, tf.constant(start)).numpy() + 1) / 2, 0, 1)
+        same_class[str(start)] = float(np.mean(classifier.embed(denoised)[1] == labels))
+        error[str(start)] = float(np.mean((denoised - images) ** 2))
+    others = np.random.default_rng(0).permutation(images)
+    different = float(np.mean((others - images) ** 2))
+    row = {"num_images": num_images, "seed": 0, "same_class": same_class, "mean_squared_error": error}
+    return {**row, "mean_squared_error_of_random_pairs": different}
+
+
+def transfer(data_set):
+    """C17: the bound on the test images after one epoch, from new weights and from those of the other data set."""
+    (other,) = set(data.CLASS_NAMES) - {data_set}
+    recipe = recipes.get_recipe(f"vae_{data_set}")
+    images, test_images = data.load_images(data_set)[0], data.load_images(data_set, "test")[0]
+    bounds = {}
+    for start, model in [("new", recipe.build()), (other, pretrained.load_pretrained(f"vae_{other}"))]:
+        dataset = data.make_dataset(images, batch_size=recipe.batch_size, seed=recipe.seed)
+        model.compile(**model.default_optimizers(recipe.learning_rate, len(dataset)))
+        model.fit(dataset, shuffle=False, verbose=2)
+        test = data.make_dataset(test_images, shuffle=False)
+        bounds[start] = -model.evaluate(test, verbose=0, return_dict=True)["loss"]
+    return {"num_images": len(test_images), "epochs": 1, "seed": recipe.seed, "elbo_from": bounds}
+
+
+CLAIMS = {"C2": latent_plane, "C3": sharpness, "C4": first_epoch, "C7": noise_and_denoise, "C17": transfer}
+
+
+def main():
+    """Measures the claims that the command line names, on both data sets where both have the weights."""
+    for claim in sys.argv[1:]:
+        if claim not in CLAIMS:
+            raise ValueError(f"unknown claim {claim!r}; expected some of {sorted(CLAIMS)}.")
+        for data_set in ["mnist"] if claim == "C4" else data.CLASS_NAMES:
+            row = {"command": f"python benchmarks/claims.py {claim}", **CLAIMS[claim](data_set), **environment()}
+            update_results("claims", {f"{claim}_{data_set}": row})
+            print(claim, data_set, row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

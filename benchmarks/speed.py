@@ -1,0 +1,94 @@
+"""Measures how fast models sample and train; writes results/speed.json.
+
+python benchmarks/speed.py vae_mnist float32
+python benchmarks/speed.py ddpm_mnist bfloat16
+python benchmarks/speed.py ddpm_mnist article
+
+The last one samples as the article does: one image at a time, a Python loop over the timesteps, an eager network; here
+with our network, so that only the way of sampling differs. One process per row, since the peak of a process never
+falls. Rows are kept per device.
+"""
+
+import sys
+import time
+
+import keras
+import tensorflow as tf
+from memory import peak_megabytes
+
+from trilemma import data, device, pretrained, recipes, samplers, scoreboard
+from trilemma.__main__ import environment, update_results
+
+BATCH_SIZES = (1, 10, 100, 500)
+TRAINING_STEPS = 20
+
+
+def sampling_rows(model):
+    """Images per second against the batch size; compiled and warm."""
+    rows = {}
+    for batch_size in BATCH_SIZES:
+        count = batch_size
+        _, seconds = scoreboard.timed_generate(model, count, batch_size=batch_size)
+        while seconds < 2:  # Short measurements are repeated with more images.
+            count = batch_size * (1 + int(count / batch_size * 3 / seconds))
+            _, seconds = scoreboard.timed_generate(model, count, batch_size=batch_size)
+        rows[str(batch_size)] = count / seconds
+    return rows
+
+
+def training_images_per_second(name):
+    """Warm training steps of the recipe on random images, without reading data."""
+    recipe = recipes.get_recipe(name)
+    model = recipe.build()
+    model.compile(**model.default_optimizers(recipe.learning_rate, 1000), jit_compile=recipe.jit_compile)
+    count = recipe.batch_size * TRAINING_STEPS
+    images = keras.ops.convert_to_numpy(keras.random.uniform((count, *model.image_shape)))
+    dataset = data.make_dataset(images, batch_size=recipe.batch_size)
+    model.fit(dataset, verbose=0)
+    start = time.perf_counter()
+    model.fit(dataset, verbose=0)
+    return count / (time.perf_counter() - start)
+
+
+def seconds_as_published(model):
+    """Seconds for one image of the DDPM, the article's way."""
+
+    def predict_noise(noisy_images, timesteps):
+        return model([noisy_images, timesteps])
+
+    def sample():
+        x = keras.random.normal((1, *model.image_shape), seed=model.seed_generator)
+        for t in range(model.schedule.num_timesteps, 0, -1):
+            x = samplers.ddpm_step(predict_noise, model.schedule, x, tf.constant(t), model.seed_generator)
+        return x
+
+    sample()
+    start = time.perf_counter()
+    sample()
+    return time.perf_counter() - start
+
+
+def main():
+    """Measures the row that the command line names."""
+    name, precision = sys.argv[1:]
+    device.setup_device("float32" if precision == "article" else precision)
+    model = pretrained.load_pretrained(name)
+    row = {
+        "command": f"python benchmarks/speed.py {name} {precision}",
+        "passes_per_image": model.passes_per_image,
+        **environment(),
+    }
+    if precision == "article":
+        row["seconds_per_image"] = seconds_as_published(model)
+    else:
+        before = peak_megabytes()
+        row["images_per_second"] = sampling_rows(model)
+        row["seconds_per_image"] = 1 / row["images_per_second"]["1"]
+        row["peak_megabytes"], row["megabytes_added"] = peak_megabytes(), peak_megabytes() - before
+        row["training_images_per_second"] = training_images_per_second(name)
+    update_results("speed", {f"{name}, {precision}, {row['device']}": row})
+    print(row)
+
+
+if __name__ == "__main__":
+    main()
