@@ -95,13 +95,14 @@ def transfer(data_set):
     """C17: the bound on the test images after one epoch, from new weights and from those of the other data set."""
     (other,) = set(data.CLASS_NAMES) - {data_set}
     recipe = recipes.get_recipe(f"vae_{data_set}")
+    keras.utils.set_random_seed(recipe.seed)
     images, test_images = data.load_images(data_set)[0], data.load_images(data_set, "test")[0]
     bounds = {}
     for start, model in [("new", recipe.build()), (other, pretrained.load_pretrained(f"vae_{other}"))]:
         dataset = data.make_dataset(images, batch_size=recipe.batch_size, seed=recipe.seed)
         model.compile(**model.default_optimizers(recipe.learning_rate, len(dataset)))
         model.fit(dataset, shuffle=False, verbose=2)
-        test = data.make_dataset(test_images, shuffle=False)
+        test = data.make_dataset(test_images, shuffle=False, drop_remainder=False)
         bounds[start] = -model.evaluate(test, verbose=0, return_dict=True)["loss"]
     return {"num_images": len(test_images), "epochs": 1, "seed": recipe.seed, "elbo_from": bounds}
 

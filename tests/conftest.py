@@ -16,6 +16,7 @@ tf.config.set_logical_device_configuration(
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     monkeypatch.delenv("TRILEMMA_DATA", raising=False)
+    keras.utils.set_random_seed(0)  # Untrained networks are the same in every run.
     yield
     keras.mixed_precision.set_global_policy("float32")
 

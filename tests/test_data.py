@@ -127,6 +127,27 @@ def test_changed_bytes_are_noticed(tmp_path, position):
         load_images("mnist", data_dir=tmp_path)
 
 
+def test_any_changed_byte_is_noticed_or_harmless(tmp_path):
+    file = tmp_path / "mnist.npz"
+    np.savez_compressed(file, **arrays_of(0))
+    content, (images, _) = file.read_bytes(), load_images("mnist", data_dir=tmp_path)
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 255
+        file.write_bytes(changed)
+        try:
+            np.testing.assert_array_equal(load_images("mnist", data_dir=tmp_path)[0], images)
+        except ValueError as error:
+            assert "mnist.npz" in str(error), position
+
+
+def test_empty_folder_name_is_not_passed_over(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRILEMMA_DATA", str(save(tmp_path)))
+    monkeypatch.chdir(tmp_path.parent)
+    with pytest.raises(FileNotFoundError, match="mnist.npz does not exist"):
+        load_images("mnist", data_dir="")
+
+
 def test_wrong_keys_are_named(tmp_path):
     np.savez(tmp_path / "mnist.npz", images=np.zeros((3, 28, 28), "uint8"))
     with pytest.raises(ValueError, match="mnist.npz is damaged.*x_train"):

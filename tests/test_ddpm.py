@@ -119,7 +119,7 @@ def test_perfect_prediction_generates_the_training_image(prediction):
 
 
 def test_velocity_keeps_a_small_error_small_where_all_is_noise():
-    # The reason for the velocity: at t = T the same error of the output moves x_0 by itself, not a thousandfold.
+    # The reason for the velocity: near t = T the same error of the output moves x_0 by itself, not a hundredfold.
     errors = {}
     for prediction in ("velocity", "noise"):
         model = tiny_ddpm(num_timesteps=200, prediction=prediction)

@@ -85,10 +85,12 @@ def test_seeded_generation_does_not_disturb_the_other_random_numbers(trained):
     np.testing.assert_array_equal(trained.seed_generator.state, state)
 
 
-@pytest.mark.parametrize("num_images", [0, -1, 2.5])
-def test_impossible_number_of_images_is_refused(trained, num_images):
-    with pytest.raises(ValueError, match=f"num_images is {num_images}"):
-        trained.generate(num_images)
+@pytest.mark.parametrize("count", [0, -1, 2.5, None, float("nan")])
+def test_impossible_numbers_of_images_are_refused(trained, count):
+    with pytest.raises(ValueError, match=f"num_images is {count}; expected a whole number"):
+        trained.generate(count)
+    with pytest.raises(ValueError, match=f"batch_size is {count}; expected a whole number"):
+        trained.generate(3, batch_size=count)
 
 
 def test_whole_number_of_any_type_is_accepted(trained):

@@ -1,5 +1,6 @@
 import json
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -66,7 +67,31 @@ def test_help_names_every_command(run, capsys):
         run("--help")
     assert exit_info.value.code == 0
     printed = capsys.readouterr().out
-    assert all(word in printed for word in ("train", "score", "list"))
+    assert all(word in printed for word in ("train", "score", "list", "colab"))
+
+
+def test_sample_of_images_does_not_replace_shipped_weights(run, workplace, monkeypatch, capsys):
+    def load_sample(*_):
+        warnings.warn("mnist could not be downloaded.", data.SampleWarning, stacklevel=1)
+
+    monkeypatch.setattr(data, "load_images", load_sample)
+    with pytest.raises(SystemExit):
+        run("train", "vae_mnist")
+    assert "could not be downloaded" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(workplace.rglob("*.safetensors"))
+
+
+def test_colab_replaces_the_repository_everywhere(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").write_text('Repository = "https://github.com/OWNER/trilemma"')
+    (tmp_path / "README.md").write_text("OWNER's https://github.com/OWNER/trilemma")
+    (tmp_path / "notebooks" / "01_vae.ipynb").write_text("research.google.com/github/OWNER/trilemma/blob")
+    run("colab", "ada/lovelace")
+    assert (tmp_path / "pyproject.toml").read_text() == 'Repository = "https://github.com/ada/lovelace"'
+    assert (tmp_path / "README.md").read_text() == "OWNER's https://github.com/ada/lovelace"
+    text = (tmp_path / "notebooks" / "01_vae.ipynb").read_text()
+    assert text == "research.google.com/github/ada/lovelace/blob"
 
 
 def test_list_is_a_markdown_table_of_the_weights(run, workplace, capsys):

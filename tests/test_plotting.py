@@ -88,6 +88,14 @@ def test_triangle_states_its_numbers():
     assert math.hypot(*triangle[0]) == pytest.approx(17 / 18)
 
 
+def test_history_is_drawn_under_its_own_names():
+    history = [{"epoch": 1, "generator_loss": 0.5, "share": 0.9}, {"epoch": 2, "generator_loss": 0.7, "share": 0.1}]
+    axes = plotting.plot_history(history, ["share", "generator_loss"], "nats").axes[0]
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn == {"share": [[1, 0.9], [2, 0.1]], "generator_loss": [[1, 0.5], [2, 0.7]]}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "nats")
+
+
 def test_damage_is_red_where_a_score_moved():
     rows = {"undamaged": {"precision": 0.9, "recall": 0.5}, "blur": {"precision": 0.9, "recall": 0.1}}
     axes = plotting.plot_damage(rows, {"precision": ".1f", "recall": ".2f"}).axes[0]

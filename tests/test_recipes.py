@@ -1,5 +1,6 @@
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -123,6 +124,60 @@ def test_interrupted_training_goes_on_where_it_stopped(name, tmp_path, interrupt
     assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
     assert all(np.isfinite(list(epoch.values())).all() for epoch in history)
     assert [int(optimizer.iterations) for optimizer in optimizers_of(model)] == [6] * len(optimizers_of(model))
+
+
+def test_epoch_that_was_cut_before_its_checkpoint_is_done_again(tmp_path, monkeypatch):
+    def cut(self, epoch, logs=None):
+        if epoch == 1:
+            raise Interruption
+
+    with monkeypatch.context() as patch, pytest.raises(Interruption):
+        patch.setattr(recipes._EpochSamples, "on_epoch_end", cut)
+        train(tiny_recipe("vae"), tmp_path, verbose=0)
+    assert not list(tmp_path.glob("epoch_*.npy"))
+    _, history = train(tiny_recipe("vae"), tmp_path, verbose=0)
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
+    assert [file.name for file in sorted(tmp_path.glob("epoch_*.npy"))] == ["epoch_002.npy", "epoch_003.npy"]
+
+
+def test_cut_checkpoint_gives_way_to_the_one_before(tmp_path, interrupt):
+    interrupt(3)
+    with pytest.raises(Interruption):
+        train(tiny_recipe("vae"), tmp_path, verbose=0)
+    interrupt(None)
+    file = tmp_path / "backup" / "latest.weights.h5"
+    file.write_bytes(file.read_bytes()[:1000])
+    model, history = train(tiny_recipe("vae"), tmp_path, verbose=0)
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
+    assert int(model.optimizer.iterations) == 6
+
+
+def test_cut_first_checkpoint_means_starting_anew(tmp_path):
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "latest.weights.h5").write_bytes(b"cut")
+    _, history = train(tiny_recipe("vae"), tmp_path, verbose=0)
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
+
+
+def test_checkpoint_of_another_recipe_is_refused(tmp_path, interrupt):
+    interrupt(2)
+    with pytest.raises(Interruption):
+        train(tiny_recipe("vae"), tmp_path, verbose=0)
+    interrupt(None)
+    with pytest.raises(ValueError, match="another recipe.*learning_rate=0.001.*expected.*learning_rate=0.05"):
+        train(tiny_recipe("vae", learning_rate=0.05), tmp_path, verbose=0)
+
+
+def test_history_is_what_fit_reported(tmp_path):
+    reported = []
+
+    class Listen(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            reported.append(dict(logs))
+
+    _, history = train(tiny_recipe("dcgan"), tmp_path, verbose=0, callbacks=[Listen()])
+    for epoch, (row, logs) in enumerate(zip(history, reported, strict=True)):
+        assert row == pytest.approx({"epoch": epoch + 1, **logs}, rel=1e-5)
 
 
 def test_resumed_training_starts_from_the_saved_state(tmp_path, interrupt, monkeypatch):

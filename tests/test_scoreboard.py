@@ -170,9 +170,27 @@ def test_too_few_or_too_many_images_are_refused(untrained_classifier, count):
             scoring()
 
 
-def test_data_set_without_a_classifier_is_refused(untrained_classifier):
-    with pytest.raises(ValueError, match="classifier_cifar"):
-        score_images(untrained_classifier, "cifar")
+def test_unknown_data_set_is_refused_before_images_are_drawn(monkeypatch):
+    monkeypatch.setattr(VAE, "generate", None)
+    for scoring in (
+        lambda: score(VAE(), "cifar"),
+        lambda: score_images(np.zeros((10, 28, 28, 1)), "cifar"),
+        lambda: score_real("cifar"),
+    ):
+        with pytest.raises(ValueError, match="unknown data set 'cifar'; expected one of.*'mnist'"):
+            scoring()
+
+
+def test_model_of_another_shape_is_refused_before_images_are_drawn(monkeypatch):
+    monkeypatch.setattr(VAE, "generate", None)
+    with pytest.raises(ValueError, match=r"shape \(28, 28, 1\); got \(28, 28, 3\)"):
+        score(VAE(image_shape=(28, 28, 3)), "mnist")
+
+
+def test_images_of_a_last_batch_that_is_not_full_count_as_drawn(monkeypatch):
+    monkeypatch.setattr(scoreboard, "timed_generate", lambda *_: (np.zeros((25, 28, 28, 1), "float32"), 2.0))
+    monkeypatch.setattr(scoreboard, "score_images", lambda *_: {})
+    assert score(VAE(), "mnist", num_images=25, batch_size=10)["images_per_second"] == 15
 
 
 def test_markdown_table_formats_and_marks_gaps():

@@ -4,6 +4,8 @@ import argparse
 import json
 import pathlib
 import re
+import sys
+import warnings
 
 import keras
 import matplotlib.image
@@ -32,11 +34,15 @@ def main():
     colab_parser.add_argument("repository", metavar="OWNER/NAME")
     arguments = parser.parse_args()
     try:
+        if arguments.command in ("train", "score"):
+            strategy = device.setup_device()
+            print(device.describe_device(strategy), file=sys.stderr)
         if arguments.command == "train":
             verbose = arguments.verbose if arguments.verbose == "auto" else int(arguments.verbose)
             # Every name is looked up before the first training starts.
             for name in [name for name in arguments.names if recipes.get_recipe(name)]:
-                train(name, arguments.data_dir, verbose)
+                with strategy.scope():
+                    train(name, arguments.data_dir, verbose)
         elif arguments.command == "score":
             score(arguments.names, arguments.num_images, arguments.seeds)
         elif arguments.command == "list":
@@ -51,7 +57,12 @@ def train(name, data_dir, verbose):
     """Trains one model; writes its weights, and its history to results/training.json."""
     recipe = recipes.get_recipe(name)
     folder = pathlib.Path("build/checkpoints") / name
-    model, history = recipes.train(recipe, folder, data_dir, verbose)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", data.SampleWarning)
+            model, history = recipes.train(recipe, folder, data_dir, verbose)
+    except data.SampleWarning as warning:
+        raise ValueError(f"{warning} Weights that ship are trained on all images.") from warning
     minutes = round(sum(epoch["seconds"] for epoch in history) / 60, 1)
     command = f"python -m trilemma train {name}"
     pretrained.save_pretrained(name, model, command=command, minutes=minutes, device=device.device_name())

@@ -34,7 +34,7 @@ class Classifier(keras.Model):
     Args:
         image_shape: (height, width, channels).
         num_classes: number of classes.
-        seed: for the shuffling only; kept so that all recipes look alike.
+        seed: unused; every recipe gives one to its model.
     """
 
     def __init__(self, image_shape=(28, 28, 1), num_classes=10, seed=None, **kwargs):

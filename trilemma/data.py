@@ -6,6 +6,7 @@ import pathlib
 import sys
 import warnings
 import zipfile
+import zlib
 
 import keras
 import numpy as np
@@ -22,6 +23,10 @@ CLASS_NAMES = {
 DATA_SETS = (*CLASS_NAMES, "stacked_mnist")
 _KERAS_DATASETS = {"mnist": keras.datasets.mnist, "fashion_mnist": keras.datasets.fashion_mnist}
 _SAMPLE_DIR = pathlib.Path(__file__).parent / "sample_data"
+
+
+class SampleWarning(UserWarning):
+    """Only the sample of images that ships with the package is at hand."""
 
 
 def load_images(name, split="train", data_dir=None):
@@ -50,8 +55,8 @@ def load_images(name, split="train", data_dir=None):
         raise ValueError(f"unknown split {split!r}; expected 'train' or 'test'.")
     if name == "stacked_mnist":
         return stack_digits(*load_images("mnist", split, data_dir))
-    folder = data_dir or os.environ.get("TRILEMMA_DATA")
-    if folder:
+    folder = (os.environ.get("TRILEMMA_DATA") or None) if data_dir is None else data_dir
+    if folder is not None:
         images, labels = _read_file(pathlib.Path(folder) / f"{name}.npz", split)
     else:
         try:
@@ -64,6 +69,7 @@ def load_images(name, split="train", data_dir=None):
                 f"{name} could not be downloaded ({str(error)[:80]}); using the {len(images)} {split} images "
                 "that ship with trilemma. For all of them set TRILEMMA_DATA to a folder with "
                 f"{name}.npz.",
+                SampleWarning,
                 stacklevel=2,
             )
     return images[..., None].astype("float32") / 255.0, labels.astype("int32")
@@ -95,7 +101,7 @@ def _read_file(path, split):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} is damaged or not a data set ({error}); replace it with the original file."
         ) from error

@@ -15,8 +15,8 @@ class DDPM(GenerativeModel):
     """Learns to predict the noise in a noisy image; generates by removing noise in T steps.
 
     Near t = T a noisy image is almost noise alone, and x_0 = (x_t - sqrt(1 - alpha_bar_t) noise) / sqrt(alpha_bar_t)
-    magnifies every error of the predicted noise a hundredfold: clipped to [-1, 1], x_0 is drawn towards grey. A
-    network that predicts the velocity, from which the noise follows, has no such division.
+    magnifies every error of the predicted noise: clipped to [-1, 1], x_0 is drawn towards grey. A network that predicts
+    the velocity commits its errors in x_0 itself; the noise follows from it exactly, up to rounding.
 
     Args:
         image_shape: (height, width, channels).

@@ -1,5 +1,7 @@
 """The contract of every generative model: train with `fit`, draw with `generate`."""
 
+import numbers
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -74,15 +76,16 @@ class GenerativeModel(keras.Model):
             num_images: how many, at least 1.
             seed: integer; the same seed and batch_size give the same images on the same machine. None draws new ones.
             labels: None; only models with `num_classes` take integer labels (num_images,).
-            batch_size: images drawn at once.
+            batch_size: images drawn at once, at least 1.
             progress: show a progress bar.
 
         Returns:
             float32 array (num_images, height, width, channels) in [0, 1].
         """
-        if int(num_images) != num_images or num_images < 1:
-            raise ValueError(f"num_images is {num_images}; expected a whole number of at least 1.")
-        num_images = int(num_images)
+        for name, count in [("num_images", num_images), ("batch_size", batch_size)]:
+            if not isinstance(count, numbers.Real) or not float(count).is_integer() or count < 1:
+                raise ValueError(f"{name} is {count}; expected a whole number of at least 1.")
+        num_images, batch_size = int(num_images), int(batch_size)
         if labels is not None and self.num_classes is None:
             raise ValueError(f"{self.name} has no classes, yet labels were given; leave labels out.")
         use_xla = self.jit_compile is True

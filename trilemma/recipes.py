@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import importlib
 import pathlib
+import shutil
 import time
 
 import keras
@@ -120,6 +121,9 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
 
     A checkpoint is written after every epoch and deleted at the end of training.
 
+    Raises:
+        ValueError: the folder holds the checkpoint of an interrupted training of another recipe.
+
     Args:
         recipe: Recipe.
         checkpoint_dir: folder of this run alone: checkpoint, `history.csv` (means and seconds per epoch), and
@@ -131,32 +135,52 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
         model: trained.
         history: list with a dict for every epoch, also of those before an interruption.
     """
+    checkpoint_dir = pathlib.Path(checkpoint_dir)
+    epochs_done = len(_prepare(checkpoint_dir, recipe))
     keras.utils.set_random_seed(recipe.seed)
     images, labels = data.load_images(recipe.data_set, "train", data_dir)
+    # The order of the images goes on too, rather than starting from that of the first epoch.
     dataset = data.make_dataset(
-        images, labels if recipe.labelled else None, batch_size=recipe.batch_size, seed=recipe.seed
+        images, labels if recipe.labelled else None, batch_size=recipe.batch_size, seed=recipe.seed + epochs_done
     )
     model = recipe.build()
     optimizers = model.default_optimizers(recipe.learning_rate, recipe.epochs * len(dataset))
     model.compile(**optimizers, jit_compile=recipe.jit_compile)
-    checkpoint_dir = pathlib.Path(checkpoint_dir)
-    checkpoint_dir.mkdir(parents=True, exist_ok=True)
-    if not (checkpoint_dir / "backup").exists():  # A new training, not the rest of an interrupted one.
-        for file in [*checkpoint_dir.glob("history.csv"), *checkpoint_dir.glob("epoch_*.npy")]:
-            file.unlink()
     callbacks = [
         _EpochSeconds(),
         *callbacks,
         keras.callbacks.CSVLogger(str(checkpoint_dir / "history.csv"), append=True),
-        keras.callbacks.BackupAndRestore(str(checkpoint_dir / "backup")),
+        *([] if recipe.labelled else [_EpochSamples(checkpoint_dir)]),
+        # Last, so that an epoch counts as done only when its records are complete. The double survives a kill that
+        # cuts the file.
+        keras.callbacks.BackupAndRestore(str(checkpoint_dir / "backup"), double_checkpoint=True),
     ]
-    if not recipe.labelled:
-        callbacks.append(_EpochSamples(checkpoint_dir))
     model.fit(dataset, epochs=recipe.epochs, shuffle=False, callbacks=callbacks, verbose=verbose)
-    with open(checkpoint_dir / "history.csv") as file:
-        rows = list(csv.DictReader(file))
-    history = [
-        {"epoch": int(row.pop("epoch")) + 1, **{key: float(value) for key, value in row.items() if value != "NA"}}
-        for row in rows
-    ]
-    return model, history
+    return model, _read_history(checkpoint_dir)
+
+
+def _prepare(checkpoint_dir, recipe):
+    """Empties the folder for a new training, or checks that the interrupted one was of this recipe; its history."""
+    checkpoint_dir.mkdir(parents=True, exist_ok=True)
+    owner, backup = checkpoint_dir / "recipe.txt", checkpoint_dir / "backup"
+    if not (backup / "training_metadata.json").exists():  # A new training, or one cut before its first checkpoint.
+        shutil.rmtree(backup, ignore_errors=True)
+        for file in [*checkpoint_dir.glob("history.csv"), *checkpoint_dir.glob("epoch_*.npy")]:
+            file.unlink()
+        owner.write_text(repr(recipe))
+    elif owner.read_text() != repr(recipe):
+        raise ValueError(
+            f"{checkpoint_dir} holds the checkpoint of an interrupted training of another recipe, "
+            f"{owner.read_text()}; expected {recipe!r}. Delete the folder to start anew."
+        )
+    return _read_history(checkpoint_dir)
+
+
+def _read_history(checkpoint_dir):
+    file = checkpoint_dir / "history.csv"
+    rows = csv.DictReader(file.read_text().splitlines()) if file.exists() else []
+    # An epoch that was cut after its row was written has two; the later one counts.
+    rows = {int(row.pop("epoch")) + 1: row for row in rows}
+    # CSVLogger adds empty columns for a validation that we do not have.
+    values = {epoch: {key: float(text) for key, text in row.items() if text != "NA"} for epoch, row in rows.items()}
+    return [{"epoch": epoch, **row} for epoch, row in values.items()]

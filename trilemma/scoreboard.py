@@ -35,13 +35,14 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
         dict: the scores of `score_images`, images_per_second (compiled and warm), passes_per_image (NFE),
         parameters (trainable), seed, batch_size, device, images_sha256 (of the images in 8 bits).
     """
-    _check_num_images(num_images, data_set)
+    _check(data_set, num_images, model.image_shape)
     batch_size = min(batch_size, num_images)
     images, seconds = timed_generate(model, num_images, seed, batch_size, progress)
     return {
         **score_images(images, data_set),
         "images_sha256": hashlib.sha256(np.round(images * 255).astype("uint8")).hexdigest(),
-        "images_per_second": num_images / seconds,
+        # A last batch that is not full takes as long as a full one.
+        "images_per_second": math.ceil(num_images / batch_size) * batch_size / seconds,
         "passes_per_image": model.passes_per_image,
         "parameters": pretrained.count_parameters(model),
         "seed": seed,
@@ -81,12 +82,9 @@ def score_images(images, data_set):
         ValueError: another shape, values outside [0, 1], or too few or too many images.
     """
     images = np.asarray(images)
+    _check(data_set, len(images), images.shape[1:])
     stacked = data_set == "stacked_mnist"
     classifier = _classifier("mnist" if stacked else data_set)
-    image_shape = (*classifier.image_shape[:2], 3) if stacked else classifier.image_shape
-    if images.shape[1:] != image_shape:
-        raise ValueError(f"images have the shape {images.shape}; expected (num_images, *{image_shape}).")
-    _check_num_images(len(images), data_set)
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images lie in [{low:.3g}, {high:.3g}]; expected [0, 1]. Rescale or clip them.")
@@ -108,7 +106,6 @@ def score_images(images, data_set):
 
 def score_real(data_set, num_images=2000, seed=0):
     """The ceiling of the scoreboard: a random choice of real training images, scored as `score_images` does."""
-    _check_num_images(num_images, data_set)
     images, _ = data.load_images(data_set, "train")
     if num_images > len(images):
         raise ValueError(f"num_images is {num_images}; only {len(images)} training images are at hand.")
@@ -121,7 +118,6 @@ def score_gaussian(data_set, num_images=2000, seed=0):
 
     Values are cut to [0, 1].
     """
-    _check_num_images(num_images, data_set)
     images, _ = data.load_images(data_set, "train")
     noise = np.random.default_rng(seed).standard_normal((num_images, *images.shape[1:]))
     drawn = np.clip(images.mean(axis=0) + images.std(axis=0) * noise, 0, 1)
@@ -151,7 +147,7 @@ def summarise(runs):
 
 
 def ranks(rows, key, lower_is_better=False):
-    """Ranks rows by one score; a difference smaller than its own standard deviation does not count.
+    """Ranks rows by one score; a difference smaller than the spread of single runs does not count.
 
     Args:
         rows: name -> row of `summarise` over at least two seeds.
@@ -159,7 +155,8 @@ def ranks(rows, key, lower_is_better=False):
         lower_is_better: True for distances.
 
     Returns:
-        name -> 1 + the number of rows that are better by more than sqrt(spread^2 + spread^2).
+        name -> 1 + the number of rows that are better by more than sqrt(spread^2 + spread^2), the standard deviation
+        of the difference of two single runs. The spread is that of drawing images, not of training.
     """
     sign = -1 if lower_is_better else 1
 
@@ -182,7 +179,12 @@ def _classifier(data_set):
     return pretrained.load_pretrained(f"classifier_{data_set}")
 
 
-def _check_num_images(num_images, data_set):
+def _check(data_set, num_images, image_shape):
+    if data_set not in data.DATA_SETS:
+        raise ValueError(f"unknown data set {data_set!r}; expected one of {sorted(data.DATA_SETS)}.")
+    expected = (28, 28, 3) if data_set == "stacked_mnist" else (28, 28, 1)
+    if tuple(image_shape) != expected:
+        raise ValueError(f"images of {data_set} have the shape {expected}; got {tuple(image_shape)}.")
     if num_images < 10 or (num_images > 10_000 and data_set != "stacked_mnist"):
         raise ValueError(f"num_images is {num_images}; a score needs 10 to 10,000 images.")
 

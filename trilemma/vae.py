@@ -68,8 +68,7 @@ def bernoulli_nll(images, logits):
     Returns:
         (batch,).
     """
-    cross_entropy = ops.maximum(logits, 0.0) - logits * images + ops.log1p(ops.exp(-ops.abs(logits)))
-    return ops.sum(cross_entropy, axis=(1, 2, 3))
+    return ops.sum(ops.binary_crossentropy(images, logits, from_logits=True), axis=(1, 2, 3))
 
 
 @keras.saving.register_keras_serializable("trilemma")
