@@ -222,10 +222,10 @@ def plot_trilemma(corners, title=None):
         axes.fill(radii * np.cos(angles), radii * np.sin(angles), alpha=0.4)
         for angle, key in zip(angles, ("quality", "speed", "coverage"), strict=False):
             text = f"{key}\n{values[key]:.2f}"
-            axes.text(1.3 * np.cos(angle), 1.25 * np.sin(angle), text, ha="center", va="center", fontsize=9)
+            axes.text(1.3 * np.cos(angle), 1.3 * np.sin(angle) - 0.1, text, ha="center", va="center", fontsize=9)
         axes.set_title(name, fontsize=10)
         axes.set_xlim(-1.7, 1.7)
-        axes.set_ylim(-1.1, 1.6)
+        axes.set_ylim(-1.1, 1.5)
         axes.set_aspect("equal")
         axes.set_axis_off()
     if title:
