@@ -65,8 +65,7 @@ def test_every_kind_of_model_has_a_recipe_for_both_data_sets():
     assert {"classifier", "vae", "vae2", "dcgan", "dcgan2", "ddpm"} <= kinds
     for kind in kinds:
         mnist, fashion = get_recipe(f"{kind}_mnist"), get_recipe(f"{kind}_fashion_mnist")
-        if kind != "ddpm":  # Those of Fashion-MNIST were trained before the loss was weighted.
-            assert dataclasses.replace(mnist, data_set="fashion_mnist") == fashion
+        assert dataclasses.replace(mnist, data_set="fashion_mnist") == fashion
 
 
 def test_recipes_are_frozen():

@@ -66,10 +66,6 @@ RECIPES = {
     ]
     for data_set in data.CLASS_NAMES
 }
-# Trained before the loss was weighted.
-RECIPES["ddpm_fashion_mnist"] = dataclasses.replace(
-    RECIPES["ddpm_fashion_mnist"], arguments=dict(widths=(32, 128)), epochs=11, jit_compile=True
-)
 _STACKED = dict(image_shape=(28, 28, 3))
 RECIPES |= {
     f"{name}_stacked_mnist": Recipe(data_set="stacked_mnist", **dict(settings, arguments=arguments | _STACKED))
