@@ -8,14 +8,13 @@ first epoch. C7: what survives noising and denoising. C17: does training start b
 
 import dataclasses
 import pathlib
-import statistics
 import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trilemma import data, pretrained, recipes, samplers, schedules, scoreboard
+from trilemma import data, plotting, pretrained, recipes, samplers, schedules, scoreboard
 from trilemma.__main__ import environment, update_results
 
 
@@ -26,10 +25,8 @@ def pixel_distance(images, others):
 
 def latent_plane(data_set, size=20):
     """C2: the images on a grid of normal quantiles, and how much they differ from one grid point to the next."""
-    quantiles = [statistics.NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]
-    latents = np.array([(x, y) for y in quantiles for x in quantiles], "float32")
     decoder = pretrained.load_pretrained(f"vae2_{data_set}").decoder
-    images = keras.ops.convert_to_numpy(keras.ops.sigmoid(decoder(latents)))
+    images = keras.ops.convert_to_numpy(keras.ops.sigmoid(decoder(plotting.quantile_grid(size))))
     grid = images.reshape(size, size, *images.shape[1:])
     neighbours = pixel_distance(grid[:, 1:].reshape(-1, 784), grid[:, :-1].reshape(-1, 784))
     largest = np.linalg.norm((grid[:, 1:] - grid[:, :-1]).reshape(-1, 784), axis=1).max()

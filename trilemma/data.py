@@ -43,7 +43,7 @@ def load_images(name, split="train", data_dir=None):
 
     Returns:
         images: float32 (num_images, 28, 28, 1) in [0, 1]; three channels for "stacked_mnist".
-        labels: int32 (num_images,); `CLASS_NAMES[name][label]` is a label's name.
+        labels: int32 (num_images,); `CLASS_NAMES[name][label]` is a label's name, except for "stacked_mnist".
 
     Raises:
         ValueError: unknown name or split, or a damaged file.

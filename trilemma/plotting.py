@@ -75,6 +75,12 @@ def save_animation(sequences, path, columns=5, frames_per_second=10):
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
+def quantile_grid(size):
+    """Latents (size * size, 2) at normal quantiles, row by row from the top: equal prior probability per cell."""
+    quantiles = [statistics.NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]
+    return np.array([(x, y) for y in reversed(quantiles) for x in quantiles], "float32")
+
+
 def plot_manifold(decode, size=13):
     """Draws what a 2-D latent space decodes to, on a grid of normal quantiles (equal prior probability per cell).
 
@@ -82,12 +88,11 @@ def plot_manifold(decode, size=13):
         decode: function latents (n, 2) -> images (n, height, width, channels) in [0, 1].
         size: grid points per axis.
     """
-    quantiles = [statistics.NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]
-    latents = np.array([(x, y) for y in reversed(quantiles) for x in quantiles], "float32")
+    latents = quantile_grid(size)
     figure = plot_images(np.asarray(decode(latents)), columns=size)
     axes = figure.axes[0]
     picture_height, picture_width = axes.images[0].get_array().shape[:2]
-    labels = [f"{quantiles[i]:.1f}" for i in (0, size // 2, size - 1)]
+    labels = [f"{latents[i, 0]:.1f}" for i in (0, size // 2, size - 1)]
     positions = np.array([0.5, size // 2 + 0.5, size - 0.5]) / size
     axes.set_xticks(positions * picture_width, labels)
     axes.set_yticks((1 - positions) * picture_height, labels)

@@ -117,9 +117,6 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
 
     A checkpoint is written after every epoch and deleted at the end of training.
 
-    Raises:
-        ValueError: the folder holds the checkpoint of an interrupted training of another recipe.
-
     Args:
         recipe: Recipe.
         checkpoint_dir: folder of this run alone: checkpoint, `history.csv` (means and seconds per epoch), and
@@ -130,6 +127,9 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
     Returns:
         model: trained.
         history: list with a dict for every epoch, also of those before an interruption.
+
+    Raises:
+        ValueError: the folder holds the checkpoint of an interrupted training of another recipe.
     """
     checkpoint_dir = pathlib.Path(checkpoint_dir)
     epochs_done = len(_prepare(checkpoint_dir, recipe))
