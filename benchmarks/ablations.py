@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from trilemma import dcgan, recipes, schedules, scoreboard
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 DATA_SET = "mnist"
 DDPM_EPOCHS = 3

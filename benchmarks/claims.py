@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from trilemma import data, plotting, pretrained, recipes, samplers, schedules, scoreboard
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 
 def pixel_distance(images, others):

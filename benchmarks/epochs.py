@@ -13,7 +13,7 @@ import sys
 import keras
 
 from trilemma import recipes, scoreboard
-from trilemma.__main__ import environment, read_results, update_results
+from trilemma.records import environment, read_results, update_results
 
 NUM_IMAGES = 1000
 

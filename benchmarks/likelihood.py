@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from trilemma import data, pretrained, recipes
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 LATENTS_PER_BATCH = 10_000
 

@@ -6,7 +6,7 @@ python benchmarks/memorisation.py ddpm_mnist vae_mnist
 import sys
 
 from trilemma import data, metrics, pretrained, recipes
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 NUM_IMAGES = 1000
 

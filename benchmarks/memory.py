@@ -13,7 +13,7 @@ import resource
 import sys
 
 from trilemma import recipes
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 NUM_IMAGES = 10_000
 

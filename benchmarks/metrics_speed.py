@@ -10,7 +10,7 @@ import prdc
 from memory import peak_megabytes
 
 from trilemma import metrics
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 NUM_POINTS, DIMENSIONS, ROUNDS = 10_000, 128, 3
 

@@ -8,7 +8,7 @@ import pathlib
 
 import nbformat
 
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 for path in sorted(pathlib.Path("notebooks").glob("*.ipynb")):
     cells = nbformat.read(path, as_version=4).cells

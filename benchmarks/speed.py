@@ -17,7 +17,7 @@ import tensorflow as tf
 from memory import peak_megabytes
 
 from trilemma import data, device, pretrained, recipes, samplers, scoreboard
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 BATCH_SIZES = (1, 10, 100, 500)
 TRAINING_STEPS = 20

@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 from trilemma import data, recipes, scoreboard
-from trilemma.__main__ import environment, update_results
+from trilemma.records import environment, update_results
 
 EPOCHS = 5
 NUM_IMAGES = 2000

@@ -104,18 +104,6 @@ def test_list_is_a_markdown_table_of_the_weights(run, workplace, capsys):
     assert row.endswith(f"| – | – | – | {sha256[:12]} |")
 
 
-def test_results_are_merged_into_the_known_ones(monkeypatch, tmp_path):
-    monkeypatch.setattr(command_line, "RESULTS_DIR", tmp_path / "results")
-    command_line.update_results("speed", {"vae": {"seconds": 1}, "ddpm": {"seconds": 2}})
-    command_line.update_results("speed", {"vae": {"seconds": 3}})
-    known = json.loads((tmp_path / "results" / "speed.json").read_text())
-    assert known == {"vae": {"seconds": 3}, "ddpm": {"seconds": 2}}
-
-
-def test_environment_tells_device_and_versions():
-    assert set(command_line.environment()) == {"device", "tensorflow", "keras"}
-
-
 @pytest.mark.slow
 def test_train_ships_weights_and_writes_their_history(run, workplace):
     run("train", "vae_mnist", "--verbose", "2")

@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-from trilemma import scoreboard
+from trilemma import records
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -48,7 +48,7 @@ def test_one_heading_and_a_link_to_its_own_path(notebook):
 
 
 def test_title_states_the_measured_run_time(notebook):
-    minutes = scoreboard.load_results("notebook_minutes")[notebook.path.stem]["minutes"]
+    minutes = records.load_results("notebook_minutes")[notebook.path.stem]["minutes"]
     text = f"{math.ceil(minutes)} minutes" if minutes > 1 else f"{10 * math.ceil(6 * minutes)} seconds"
     assert f"It runs in about {text} on two CPU cores" in notebook.cells[0].source
 

@@ -56,36 +56,12 @@ def test_animation_has_one_frame_per_step_and_rests_on_the_last(tmp_path):
     assert sorted(brightness) == brightness
 
 
-def rows_of(**changes):
-    return {
-        "real": {"frechet_distance": 4.0, "recall": 0.8},
-        "gaussian": {"frechet_distance": 400.0, "recall": 0.0},
-        "fast": {"frechet_distance": 121.0, "recall": 0.4, "images_per_second": 5000.0},
-        "slow": {"frechet_distance": 9.0, "recall": 0.9, "images_per_second": 5.0},
-        **changes,
-    }
-
-
-def test_corners_by_hand():
-    # Square roots: real 2, gaussian 20, fast 11, slow 3.
-    fast, slow = (plotting.trilemma_corners(name, rows_of()) for name in ("fast", "slow"))
-    assert fast == pytest.approx({"quality": 9 / 18, "speed": 1, "coverage": 0.5})
-    assert slow == pytest.approx({"quality": 17 / 18, "speed": 0, "coverage": 1})
-    hundred = rows_of(slow={"frechet_distance": 9.0, "recall": 0.9, "images_per_second": 50.0})
-    assert plotting.trilemma_corners("slow", hundred)["speed"] == pytest.approx(1 / 3)
-
-
-def test_corners_beyond_the_bounds_are_cut():
-    bad = {"frechet_distance": 900.0, "recall": 0.0, "images_per_second": 0.001}
-    assert plotting.trilemma_corners("bad", rows_of(bad=bad)) == {"quality": 0, "speed": 0, "coverage": 0}
-
-
 def test_triangle_states_its_numbers():
-    corners = plotting.trilemma_corners("slow", rows_of())
+    corners = {"quality": 0.75, "speed": 0.0, "coverage": 1.0}
     axes = plotting.plot_trilemma({"slow": corners}).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["quality\n0.94", "speed\n0.00", "coverage\n1.00"]
+    assert [text.get_text() for text in axes.texts] == ["quality\n0.75", "speed\n0.00", "coverage\n1.00"]
     triangle = axes.patches[0].get_xy()
-    assert math.hypot(*triangle[0]) == pytest.approx(17 / 18)
+    assert math.hypot(*triangle[0]) == pytest.approx(0.75)
 
 
 def test_history_is_drawn_under_its_own_names():
@@ -105,9 +81,10 @@ def test_damage_is_red_where_a_score_moved():
 
 
 def test_real_rows_are_lines_and_models_are_points():
-    axes = plotting.plot_quality_speed(
-        rows_of(fast={**rows_of()["fast"], "passes_per_image": 1}, slow={**rows_of()["slow"], "passes_per_image": 200})
-    ).axes[0]
+    real = {"frechet_distance": 4.0}
+    fast = {"frechet_distance": 121.0, "images_per_second": 5000.0, "passes_per_image": 1}
+    slow = {"frechet_distance": 9.0, "images_per_second": 5.0, "passes_per_image": 200}
+    axes = plotting.plot_quality_speed({"real": real, "gaussian": real, "fast": fast, "slow": slow}).axes[0]
     assert len(axes.collections) == 2
     assert len(axes.lines) == 2
     assert [text.get_text() for text in axes.get_legend().get_texts()][2:] == ["fast (NFE 1)", "slow (NFE 200)"]

@@ -1,4 +1,3 @@
-import json
 import time
 
 import numpy as np
@@ -7,8 +6,6 @@ import pytest
 from trilemma import data, pretrained, scoreboard
 from trilemma.classifier import Classifier
 from trilemma.scoreboard import (
-    load_results,
-    markdown_table,
     ranks,
     save_reference,
     score,
@@ -16,6 +13,7 @@ from trilemma.scoreboard import (
     score_images,
     score_real,
     summarise,
+    trilemma_corners,
 )
 from trilemma.vae import VAE
 
@@ -27,7 +25,7 @@ SCORES = {
 
 @pytest.fixture
 def real_digits():
-    with np.load(scoreboard._PACKAGE_DIR / "sample_data" / "mnist.npz") as arrays:
+    with np.load(data._SAMPLE_DIR / "sample_data" / "mnist.npz") as arrays:
         return arrays["x_test"][..., None] / np.float32(255), arrays["y_test"]
 
 
@@ -193,29 +191,28 @@ def test_images_of_a_last_batch_that_is_not_full_count_as_drawn(monkeypatch):
     assert score(VAE(), "mnist", num_images=25, batch_size=10)["images_per_second"] == 15
 
 
-def test_markdown_table_formats_and_marks_gaps():
-    rows = [{"model": "vae", "precision": 0.12345}, {"model": "dcgan", "precision": None, "unused": 1}]
-    assert markdown_table(rows, {"model": "", "precision": ".2f"}).splitlines() == [
-        "| model | precision |",
-        "| --- | --- |",
-        "| vae | 0.12 |",
-        "| dcgan | – |",
-    ]
+def rows_of(**changes):
+    return {
+        "real": {"frechet_distance": 4.0, "recall": 0.8},
+        "gaussian": {"frechet_distance": 400.0, "recall": 0.0},
+        "fast": {"frechet_distance": 121.0, "recall": 0.4, "images_per_second": 5000.0},
+        "slow": {"frechet_distance": 9.0, "recall": 0.9, "images_per_second": 5.0},
+        **changes,
+    }
 
 
-def test_markdown_table_puts_the_spread_behind_its_mean():
-    rows = [{"model": "vae", "precision": 0.5, "spread": {"precision": 0.0123}}]
-    assert markdown_table(rows, {"model": "", "precision": ".2f"}).endswith("| vae | 0.50 ± 0.01 |")
+def test_corners_by_hand():
+    # Square roots: real 2, gaussian 20, fast 11, slow 3.
+    fast, slow = (trilemma_corners(name, rows_of()) for name in ("fast", "slow"))
+    assert fast == pytest.approx({"quality": 9 / 18, "speed": 1, "coverage": 0.5})
+    assert slow == pytest.approx({"quality": 17 / 18, "speed": 0, "coverage": 1})
+    hundred = rows_of(slow={"frechet_distance": 9.0, "recall": 0.9, "images_per_second": 50.0})
+    assert trilemma_corners("slow", hundred)["speed"] == pytest.approx(1 / 3)
 
 
-def test_results_come_from_the_repository_or_else_the_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(scoreboard, "_PACKAGE_DIR", tmp_path / "trilemma")
-    with pytest.raises(FileNotFoundError, match="results/scoreboard_1000.json does not exist"):
-        load_results("scoreboard_1000")
-    for folder, text in [(tmp_path / "trilemma" / "results", '{"a": 1}'), (tmp_path / "results", '{"a": 2}')]:
-        folder.mkdir(parents=True)
-        (folder / "scoreboard_1000.json").write_text(text)
-        assert load_results("scoreboard_1000") == json.loads(text)
+def test_corners_beyond_the_bounds_are_cut():
+    bad = {"frechet_distance": 900.0, "recall": 0.0, "images_per_second": 0.001}
+    assert trilemma_corners("bad", rows_of(bad=bad)) == {"quality": 0, "speed": 0, "coverage": 0}
 
 
 @pytest.mark.slow

@@ -7,14 +7,10 @@ import re
 import sys
 import warnings
 
-import keras
 import matplotlib.image
 import numpy as np
-import tensorflow as tf
 
-from trilemma import data, device, pretrained, recipes, scoreboard
-
-RESULTS_DIR = pathlib.Path("results")
+from trilemma import data, device, pretrained, recipes, records, scoreboard
 
 
 def main():
@@ -66,7 +62,7 @@ def train(name, data_dir, verbose):
     minutes = round(sum(epoch["seconds"] for epoch in history) / 60, 1)
     command = f"python -m trilemma train {name}"
     pretrained.save_pretrained(name, model, command=command, minutes=minutes, device=device.device_name())
-    record = {"command": command, "minutes": minutes, "history": history, **environment()}
+    record = {"command": command, "minutes": minutes, "history": history, **records.environment()}
     if recipe.labelled:
         scoreboard.save_reference(recipe.data_set, data_dir)
         images, labels = data.load_images(recipe.data_set, "test", data_dir)
@@ -77,9 +73,9 @@ def train(name, data_dir, verbose):
         rows = [np.concatenate(np.load(file), axis=1) for file in sorted(folder.glob("epoch_*.npy"))]
         strip = np.concatenate(rows, axis=0)
         strip = strip if strip.shape[-1] == 3 else np.repeat(strip, 3, axis=-1)
-        RESULTS_DIR.mkdir(exist_ok=True)
-        matplotlib.image.imsave(RESULTS_DIR / f"epochs_{name}.png", strip)
-    update_results("training", {name: record})
+        records.RESULTS_DIR.mkdir(exist_ok=True)
+        matplotlib.image.imsave(records.RESULTS_DIR / f"epochs_{name}.png", strip)
+    records.update_results("training", {name: record})
 
 
 def score(names, num_images, seeds):
@@ -108,9 +104,9 @@ def score(names, num_images, seeds):
             else:
                 model = pretrained.load_pretrained(name)
                 run = scoreboard.score(model, data_set, num_images, seed, progress=True)
-            row = read_results(f"scoreboard_{num_images}").get(name, {})
+            row = records.read_results(f"scoreboard_{num_images}").get(name, {})
             runs = {each["seed"]: each for each in row.get("runs", []) if row["files_sha256"] == files}
-            runs[seed] = {**run, **environment()}
+            runs[seed] = {**run, **records.environment()}
             runs = [runs[each] for each in sorted(runs)]
             row = {
                 **scoreboard.summarise(runs),
@@ -121,26 +117,8 @@ def score(names, num_images, seeds):
             }
             words = " ".join(map(str, row["seeds"]))
             row["command"] = f"python -m trilemma score {name} --num-images {num_images} --seeds {words}"
-            update_results(f"scoreboard_{num_images}", {name: row})
+            records.update_results(f"scoreboard_{num_images}", {name: row})
             print(name, json.dumps(run, indent=1), flush=True)
-
-
-def update_results(name, records):
-    """Merges records into results/<name>.json."""
-    RESULTS_DIR.mkdir(exist_ok=True)
-    text = json.dumps({**read_results(name), **records}, indent=1, sort_keys=True)
-    (RESULTS_DIR / f"{name}.json").write_text(text + "\n")
-
-
-def read_results(name):
-    """Reads results/<name>.json of this folder; empty before the first record."""
-    file = RESULTS_DIR / f"{name}.json"
-    return json.loads(file.read_text()) if file.exists() else {}
-
-
-def environment():
-    """Device and versions, for a results file."""
-    return {"device": device.device_name(), "tensorflow": tf.__version__, "keras": keras.__version__}
 
 
 def stamp_repository(repository):
@@ -160,7 +138,7 @@ def weights_table():
     """Every shipped weights file as a Markdown table."""
     rows = [{"file": name, **entry} for name, entry in pretrained.pretrained_index().items()]
     columns = {"file": "", "bytes": ",d", "parameters": ",d", "minutes": ".1f", "command": "", "sha256": ".12"}
-    return scoreboard.markdown_table(rows, columns)
+    return records.markdown_table(rows, columns)
 
 
 if __name__ == "__main__":

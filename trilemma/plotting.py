@@ -187,36 +187,11 @@ def plot_quality_speed(rows, title=None):
     return figure
 
 
-def trilemma_corners(name, rows):
-    """Normalises a row of the scoreboard to the three corners of the trilemma, each cut to [0, 1].
-
-    Quality measures the square root of the Fréchet distance, itself a distance, on a scale from the Gaussian row, 0,
-    to the real row, 1. Coverage is recall over the real row's recall. Speed is logarithmic: 1 for the fastest model,
-    and a third less for every factor of ten below it.
-
-    Args:
-        name: the model.
-        rows: name -> row, all of one data set and one number of images; with "real" and "gaussian".
-
-    Returns:
-        dict with "quality", "speed" and "coverage".
-    """
-    row, real, gaussian = rows[name], rows["real"], rows["gaussian"]
-    distance, ceiling, floor = (each["frechet_distance"] ** 0.5 for each in (row, real, gaussian))
-    fastest = max(each["images_per_second"] for each in rows.values() if "images_per_second" in each)
-    corners = {
-        "quality": (floor - distance) / (floor - ceiling),
-        "speed": 1 + np.log10(row["images_per_second"] / fastest) / 3,
-        "coverage": row["recall"] / real["recall"],
-    }
-    return {key: float(np.clip(value, 0, 1)) for key, value in corners.items()}
-
-
 def plot_trilemma(corners, title=None):
     """Draws one triangle per model inside the triangle of the ideal model.
 
     Args:
-        corners: model name -> dict of `trilemma_corners`.
+        corners: model name -> dict of `scoreboard.trilemma_corners`.
         title: optional.
     """
     figure = Figure((3.2 * len(corners), 3.2), layout="constrained")

@@ -2,18 +2,14 @@
 
 import functools
 import hashlib
-import json
 import math
-import pathlib
 import statistics
 import time
 
-import matplotlib.image
 import numpy as np
 
 from trilemma import data, device, metrics, pretrained
 
-_PACKAGE_DIR = pathlib.Path(__file__).parent
 _SCORES = (
     "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "classes_covered", "class_kl",
     "modes_covered", "mode_kl", "images_per_second",
@@ -166,6 +162,31 @@ def ranks(rows, key, lower_is_better=False):
     return {name: 1 + sum(better(other, row) for other in rows.values()) for name, row in rows.items()}
 
 
+def trilemma_corners(name, rows):
+    """Normalises a row of the scoreboard to the three corners of the trilemma, each cut to [0, 1].
+
+    Quality measures the square root of the Fréchet distance, itself a distance, on a scale from the Gaussian row, 0,
+    to the real row, 1. Coverage is recall over the real row's recall. Speed is logarithmic: 1 for the fastest model,
+    and a third less for every factor of ten below it.
+
+    Args:
+        name: the model.
+        rows: name -> row, all of one data set and one number of images; with "real" and "gaussian".
+
+    Returns:
+        dict with "quality", "speed" and "coverage".
+    """
+    row, real, gaussian = rows[name], rows["real"], rows["gaussian"]
+    distance, ceiling, floor = (each["frechet_distance"] ** 0.5 for each in (row, real, gaussian))
+    fastest = max(each["images_per_second"] for each in rows.values() if "images_per_second" in each)
+    corners = {
+        "quality": (floor - distance) / (floor - ceiling),
+        "speed": 1 + np.log10(row["images_per_second"] / fastest) / 3,
+        "coverage": row["recall"] / real["recall"],
+    }
+    return {key: float(np.clip(value, 0, 1)) for key, value in corners.items()}
+
+
 def save_reference(data_set, data_dir=None):
     """Computes and ships the features and labels of the 10,000 test images."""
     images, _ = data.load_images(data_set, "test", data_dir)
@@ -187,47 +208,3 @@ def _check(data_set, num_images, image_shape):
         raise ValueError(f"images of {data_set} have the shape {expected}; got {tuple(image_shape)}.")
     if num_images < 10 or (num_images > 10_000 and data_set != "stacked_mnist"):
         raise ValueError(f"num_images is {num_images}; a score needs 10 to 10,000 images.")
-
-
-def load_results(name):
-    """Reads `results/<name>.json` of the repository, or the copy inside an installed package."""
-    return json.loads(_results_file(f"{name}.json").read_text())
-
-
-def _results_file(name):
-    for folder in (_PACKAGE_DIR.parent / "results", _PACKAGE_DIR / "results"):
-        if (folder / name).exists():
-            return folder / name
-    raise FileNotFoundError(f"results/{name} does not exist; see the README for the command that writes it.")
-
-
-def load_epoch_samples(name, image_shape=(28, 28, 1)):
-    """Reads `results/epochs_<name>.png`: ten images per epoch, drawn during the training from one fixed seed.
-
-    Returns:
-        float32 (num_epochs, 10, height, width, channels) in [0, 1].
-    """
-    height, width, channels = image_shape
-    picture = matplotlib.image.imread(_results_file(f"epochs_{name}.png"))[..., :channels]
-    return picture.reshape(-1, height, 10, width, channels).swapaxes(1, 2)
-
-
-def markdown_table(rows, columns):
-    """Formats rows (dicts) as a Markdown table.
-
-    Args:
-        rows: list of dicts.
-        columns: key -> format specification, for example {"model": "", "precision": ".2f"}; a missing value shows
-            as a dash, a spread behind its mean.
-    """
-
-    def cell(row, key, spec):
-        if row.get(key) is None:
-            return "–"
-        spread = row.get("spread", {}).get(key)
-        return format(row[key], spec) + ("" if spread is None else f" ± {spread:{spec}}")
-
-    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
-    for row in rows:
-        lines.append("| " + " | ".join(cell(row, key, spec) for key, spec in columns.items()) + " |")
-    return "\n".join(lines)

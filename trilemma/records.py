@@ -1,0 +1,75 @@
+"""The results folder: what the commands write, and what README and notebooks read and show."""
+
+import json
+import pathlib
+
+import keras
+import matplotlib.image
+import tensorflow as tf
+
+from trilemma import device
+
+RESULTS_DIR = pathlib.Path("results")
+_PACKAGE_DIR = pathlib.Path(__file__).parent
+
+
+def update_results(name, records):
+    """Merges records (key -> dict) into results/<name>.json of this folder; a record of the same key is replaced."""
+    RESULTS_DIR.mkdir(exist_ok=True)
+    text = json.dumps({**read_results(name), **records}, indent=1, sort_keys=True)
+    (RESULTS_DIR / f"{name}.json").write_text(text + "\n")
+
+
+def read_results(name):
+    """Reads results/<name>.json of this folder; empty before the first record."""
+    file = RESULTS_DIR / f"{name}.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def environment():
+    """Device and versions, for a results file."""
+    return {"device": device.device_name(), "tensorflow": tf.__version__, "keras": keras.__version__}
+
+
+def load_results(name):
+    """Reads `results/<name>.json` of the repository, or the copy inside an installed package."""
+    return json.loads(_results_file(f"{name}.json").read_text())
+
+
+def _results_file(name):
+    for folder in (_PACKAGE_DIR.parent / "results", _PACKAGE_DIR / "results"):
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(f"results/{name} does not exist; see the README for the command that writes it.")
+
+
+def load_epoch_samples(name, image_shape=(28, 28, 1)):
+    """Reads `results/epochs_<name>.png`: ten images per epoch, drawn during the training from one fixed seed.
+
+    Returns:
+        float32 (num_epochs, 10, height, width, channels) in [0, 1].
+    """
+    height, width, channels = image_shape
+    picture = matplotlib.image.imread(_results_file(f"epochs_{name}.png"))[..., :channels]
+    return picture.reshape(-1, height, 10, width, channels).swapaxes(1, 2)
+
+
+def markdown_table(rows, columns):
+    """Formats rows (dicts) as a Markdown table.
+
+    Args:
+        rows: list of dicts.
+        columns: key -> format specification, for example {"model": "", "precision": ".2f"}; a missing value shows
+            as a dash, a spread behind its mean.
+    """
+
+    def cell(row, key, spec):
+        if row.get(key) is None:
+            return "–"
+        spread = row.get("spread", {}).get(key)
+        return format(row[key], spec) + ("" if spread is None else f" ± {spread:{spec}}")
+
+    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
+    for row in rows:
+        lines.append("| " + " | ".join(cell(row, key, spec) for key, spec in columns.items()) + " |")
+    return "\n".join(lines)
