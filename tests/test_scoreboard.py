@@ -25,7 +25,7 @@ SCORES = {
 
 @pytest.fixture
 def real_digits():
-    with np.load(data._SAMPLE_DIR / "sample_data" / "mnist.npz") as arrays:
+    with np.load(data._SAMPLE_DIR / "mnist.npz") as arrays:
         return arrays["x_test"][..., None] / np.float32(255), arrays["y_test"]
 
 
