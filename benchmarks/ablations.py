@@ -1,9 +1,11 @@
-"""Trains a model as published and as repaired, with the same budget and seed; writes results/ablations.json.
+"""Trains variants of shipped models, same seed and data: what does one change cost? Writes results/ablations.json.
 
-python benchmarks/ablations.py relu        # D6: the generator's ReLU, cut at 0.2 or plain
-python benchmarks/ablations.py schedule    # D4: T = 200 with the betas of T = 1000, or scaled
-python benchmarks/ablations.py timesteps   # C6: T = 200 or T = 1000
-python benchmarks/ablations.py prediction  # the network's output: noise or velocity
+python benchmarks/ablations.py dcgan_cut_relu        # D6: the generator's ReLU cut at 0.2; compare with dcgan_mnist
+python benchmarks/ablations.py ddpm                  # the short training that the following ones change
+python benchmarks/ablations.py ddpm_linear           # the linear schedule, betas scaled by 1000 / T
+python benchmarks/ablations.py ddpm_published_betas  # D4: the linear schedule with T = 200 and the betas of T = 1000
+python benchmarks/ablations.py ddpm_1000_timesteps   # C6: T = 1000
+python benchmarks/ablations.py ddpm_noise            # a network that predicts noise
 """
 
 import contextlib
@@ -15,12 +17,11 @@ from unittest import mock
 import keras
 import numpy as np
 
-from trilemma import dcgan, recipes, schedules, scoreboard
-from trilemma.records import environment, update_results
+from trilemma import dcgan, recipes, records, schedules, scoreboard
 
 DATA_SET = "mnist"
 DDPM_EPOCHS = 3
-NUM_IMAGES = {"dcgan": 1000, "ddpm": 500}
+NUM_IMAGES = 1000
 
 
 def cut_relu():
@@ -37,54 +38,46 @@ def cut_relu():
     return mock.patch.object(dcgan, "build_generator", build_published)
 
 
-def published_schedule():
+def published_betas():
     """Gives "linear" the published betas: those of T = 1000, whatever T is."""
     betas = np.concatenate([[0.0], np.linspace(1e-4, 0.02, 200)])
     return mock.patch.dict(schedules.SCHEDULES, linear=lambda num_timesteps: schedules.Schedule(betas))
 
 
-# name -> variant -> (context, model, changes of the recipe's arguments)
+# name -> (context of the training and the sampling, model, changes of the recipe's arguments)
 ABLATIONS = {
-    "relu": {"published": (cut_relu, "dcgan", {}), "repaired": (contextlib.nullcontext, "dcgan", {})},
-    "schedule": {
-        "published": (published_schedule, "ddpm", {"schedule": "linear"}),
-        "repaired": (contextlib.nullcontext, "ddpm", {"schedule": "linear"}),
-        "cosine": (contextlib.nullcontext, "ddpm", {}),
-    },
-    "timesteps": {
-        "200": (contextlib.nullcontext, "ddpm", {}),
-        "1000": (contextlib.nullcontext, "ddpm", {"num_timesteps": 1000}),
-    },
-    "prediction": {
-        "noise": (contextlib.nullcontext, "ddpm", {"prediction": "noise"}),
-        "velocity": (contextlib.nullcontext, "ddpm", {}),
-    },
+    "dcgan_cut_relu": (cut_relu, "dcgan", {}),
+    "ddpm": (contextlib.nullcontext, "ddpm", {}),
+    "ddpm_linear": (contextlib.nullcontext, "ddpm", {"schedule": "linear"}),
+    "ddpm_published_betas": (published_betas, "ddpm", {"schedule": "linear"}),
+    "ddpm_1000_timesteps": (contextlib.nullcontext, "ddpm", {"num_timesteps": 1000}),
+    "ddpm_noise": (contextlib.nullcontext, "ddpm", {"prediction": "noise"}),
 }
 
 
-def run(context, model_name, changes, folder):
+def run(name, folder):
     """Trains and scores one variant."""
+    context, model_name, changes = ABLATIONS[name]
     recipe = recipes.get_recipe(f"{model_name}_{DATA_SET}")
     epochs = DDPM_EPOCHS if model_name == "ddpm" else recipe.epochs
     recipe = dataclasses.replace(recipe, arguments=recipe.arguments | changes, epochs=epochs)
     with context():
         model, history = recipes.train(recipe, folder, verbose=2)
-    row = scoreboard.score(model, DATA_SET, NUM_IMAGES[model_name], progress=True)
+        scores = scoreboard.score(model, DATA_SET, NUM_IMAGES, progress=True)
+    records.save_epoch_samples(f"ablation_{name}", [np.load(file) for file in sorted(folder.glob("epoch_*.npy"))])
     seconds = sum(epoch["seconds"] for epoch in history)
-    return {"epochs": epochs, "training_seconds": seconds, "training_seed": recipe.seed, **row}
+    return {"data_set": DATA_SET, "epochs": epochs, "training_seconds": seconds, "training_seed": recipe.seed, **scores}
 
 
 def main():
-    """Runs the ablations that the command line names; every finished variant is kept."""
+    """Runs the ablations that the command line names; every finished one is kept."""
     for name in sys.argv[1:]:
         if name not in ABLATIONS:
-            raise ValueError(f"unknown ablation {name!r}; expected one of {sorted(ABLATIONS)}.")
-        for variant, (context, model_name, changes) in ABLATIONS[name].items():
-            row = run(context, model_name, changes, pathlib.Path("build/ablations") / f"{name}_{variant}")
-            record = {"ablation": name, "variant": variant, "model": model_name, "data_set": DATA_SET}
-            record |= {"command": f"python benchmarks/ablations.py {name}", **row, **environment()}
-            update_results("ablations", {f"{name}_{variant}": record})
-            print(record, flush=True)
+            raise ValueError(f"unknown ablation {name!r}; expected some of {sorted(ABLATIONS)}.")
+        row = run(name, pathlib.Path("build/ablations") / name)
+        command = f"python benchmarks/ablations.py {name}"
+        records.update_results("ablations", {name: {"command": command, **row, **records.environment()}})
+        print(name, row, flush=True)
 
 
 if __name__ == "__main__":

@@ -44,11 +44,13 @@ def test_results_come_from_the_repository_or_else_the_package(tmp_path, monkeypa
         assert records.load_results("scoreboard_1000") == json.loads(text)
 
 
-def test_samples_by_epoch_are_read_as_they_were_written(tmp_path, monkeypatch):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_samples_by_epoch_are_read_as_they_were_written(tmp_path, monkeypatch, channels):
+    monkeypatch.setattr(records, "RESULTS_DIR", tmp_path / "results")
     monkeypatch.setattr(records, "_PACKAGE_DIR", tmp_path / "trilemma")
-    (tmp_path / "results").mkdir()
-    samples = np.random.default_rng(0).integers(0, 256, (2, 10, 3, 4, 1)) / 255
-    rows = [[samples[epoch, i, row] for i in range(10)] for epoch in range(2) for row in range(3)]
-    strip = np.repeat(np.reshape(rows, (6, 40, 1)), 3, axis=-1)
-    matplotlib.image.imsave(tmp_path / "results" / "epochs_vae.png", strip)
-    np.testing.assert_allclose(records.load_epoch_samples("vae", (3, 4, 1)), samples, atol=1e-6)
+    samples = np.random.default_rng(0).integers(0, 256, (2, 10, 3, 4, channels)).astype("uint8")
+    records.save_epoch_samples("vae", list(samples))
+    picture = matplotlib.image.imread(tmp_path / "results" / "epochs_vae.png")
+    assert picture.shape[:2] == (2 * 3, 10 * 4)
+    np.testing.assert_allclose(picture[3:6, 8:12, :channels], samples[1, 2] / 255, atol=1e-6)
+    np.testing.assert_allclose(records.load_epoch_samples("vae", (3, 4, channels)), samples / 255, atol=1e-6)

@@ -7,7 +7,6 @@ import re
 import sys
 import warnings
 
-import matplotlib.image
 import numpy as np
 
 from trilemma import data, device, pretrained, recipes, records, scoreboard
@@ -70,11 +69,7 @@ def train(name, data_dir, verbose):
         record["test_accuracy"], record["num_test_images"] = float(np.mean(predicted == labels)), len(labels)
         print(f"{name}: accuracy {record['test_accuracy']:.4f} on {len(labels)} test images")
     else:
-        rows = [np.concatenate(np.load(file), axis=1) for file in sorted(folder.glob("epoch_*.npy"))]
-        strip = np.concatenate(rows, axis=0)
-        strip = strip if strip.shape[-1] == 3 else np.repeat(strip, 3, axis=-1)
-        records.RESULTS_DIR.mkdir(exist_ok=True)
-        matplotlib.image.imsave(records.RESULTS_DIR / f"epochs_{name}.png", strip)
+        records.save_epoch_samples(name, [np.load(file) for file in sorted(folder.glob("epoch_*.npy"))])
     records.update_results("training", {name: record})
 
 

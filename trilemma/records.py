@@ -5,6 +5,7 @@ import pathlib
 
 import keras
 import matplotlib.image
+import numpy as np
 import tensorflow as tf
 
 from trilemma import device
@@ -41,6 +42,18 @@ def _results_file(name):
         if (folder / name).exists():
             return folder / name
     raise FileNotFoundError(f"results/{name} does not exist; see the README for the command that writes it.")
+
+
+def save_epoch_samples(name, samples):
+    """Writes `results/epochs_<name>.png`: a row of ten images for every epoch.
+
+    Args:
+        name: of the training.
+        samples: list of uint8 (10, height, width, channels), one per epoch.
+    """
+    strip = np.concatenate([np.concatenate(images, axis=1) for images in samples])
+    RESULTS_DIR.mkdir(exist_ok=True)
+    matplotlib.image.imsave(RESULTS_DIR / f"epochs_{name}.png", np.broadcast_to(strip, (*strip.shape[:2], 3)))
 
 
 def load_epoch_samples(name, image_shape=(28, 28, 1)):
