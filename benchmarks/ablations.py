@@ -64,7 +64,7 @@ def run(name, folder):
     with context():
         model, history = recipes.train(recipe, folder, verbose=2)
         scores = scoreboard.score(model, DATA_SET, NUM_IMAGES, progress=True)
-    records.save_epoch_samples(f"ablation_{name}", [np.load(file) for file in sorted(folder.glob("epoch_*.npy"))])
+    records.save_epoch_samples(f"ablation_{name}", folder)
     seconds = sum(epoch["seconds"] for epoch in history)
     return {"data_set": DATA_SET, "epochs": epochs, "training_seconds": seconds, "training_seed": recipe.seed, **scores}
 

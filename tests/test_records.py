@@ -49,7 +49,9 @@ def test_samples_by_epoch_are_read_as_they_were_written(tmp_path, monkeypatch, c
     monkeypatch.setattr(records, "RESULTS_DIR", tmp_path / "results")
     monkeypatch.setattr(records, "_PACKAGE_DIR", tmp_path / "trilemma")
     samples = np.random.default_rng(0).integers(0, 256, (2, 10, 3, 4, channels)).astype("uint8")
-    records.save_epoch_samples("vae", list(samples))
+    for epoch, images in enumerate(samples):
+        np.save(tmp_path / f"epoch_{epoch + 1:03d}.npy", images)
+    records.save_epoch_samples("vae", tmp_path)
     picture = matplotlib.image.imread(tmp_path / "results" / "epochs_vae.png")
     assert picture.shape[:2] == (2 * 3, 10 * 4)
     np.testing.assert_allclose(picture[3:6, 8:12, :channels], samples[1, 2] / 255, atol=1e-6)

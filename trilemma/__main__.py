@@ -69,7 +69,7 @@ def train(name, data_dir, verbose):
         record["test_accuracy"], record["num_test_images"] = float(np.mean(predicted == labels)), len(labels)
         print(f"{name}: accuracy {record['test_accuracy']:.4f} on {len(labels)} test images")
     else:
-        records.save_epoch_samples(name, [np.load(file) for file in sorted(folder.glob("epoch_*.npy"))])
+        records.save_epoch_samples(name, folder)
     records.update_results("training", {name: record})
 
 

@@ -41,17 +41,13 @@ def _results_file(name):
     for folder in (_PACKAGE_DIR.parent / "results", _PACKAGE_DIR / "results"):
         if (folder / name).exists():
             return folder / name
-    raise FileNotFoundError(f"results/{name} does not exist; see the README for the command that writes it.")
+    raise FileNotFoundError(f"results/{name} does not exist; python -m trilemma or a script in benchmarks/ writes it.")
 
 
-def save_epoch_samples(name, samples):
-    """Writes `results/epochs_<name>.png`: a row of ten images for every epoch.
-
-    Args:
-        name: of the training.
-        samples: list of uint8 (10, height, width, channels), one per epoch.
-    """
-    strip = np.concatenate([np.concatenate(images, axis=1) for images in samples])
+def save_epoch_samples(name, checkpoint_dir):
+    """Writes `results/epochs_<name>.png`, a row of ten images per epoch, from what `recipes.train` left there."""
+    files = sorted(pathlib.Path(checkpoint_dir).glob("epoch_*.npy"))
+    strip = np.concatenate([np.concatenate(np.load(file), axis=1) for file in files])
     RESULTS_DIR.mkdir(exist_ok=True)
     matplotlib.image.imsave(RESULTS_DIR / f"epochs_{name}.png", np.broadcast_to(strip, (*strip.shape[:2], 3)))
 
