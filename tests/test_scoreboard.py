@@ -60,6 +60,11 @@ def test_the_reference_images_themselves_score_best(untrained_classifier):
     assert shifted["frechet_distance"] > 10 * abs(same["frechet_distance"])
 
 
+def test_repeated_real_images_are_precise_but_do_not_recall(untrained_classifier):
+    scores = score_images(np.repeat(untrained_classifier[:5], 60, axis=0), "mnist")
+    assert (scores["precision"], scores["recall"]) == (1, 0)
+
+
 @pytest.mark.parametrize("score_bound", [score_real, score_gaussian])
 def test_bounding_rows_have_the_scores_of_a_model(untrained_classifier, score_bound):
     row, again, other = (score_bound("mnist", 50, seed) for seed in (3, 3, 4))
