@@ -1,4 +1,4 @@
-"""Rewrites the results table of README.md and the figures results/trilemma_<data set>.png from results/.
+"""Rewrites the tables of README.md and the figures results/trilemma_<data set>.png from results/.
 
 python benchmarks/readme.py
 """
@@ -6,16 +6,14 @@ python benchmarks/readme.py
 import pathlib
 import re
 
-from trilemma import data, plotting, records, scoreboard
+from trilemma import claims, data, plotting, records, scoreboard
 
-NUM_IMAGES = 1000
 MODELS = ("vae", "vae2", "dcgan", "dcgan2", "ddpm")
-TRIANGLES = ("vae", "dcgan", "ddpm")
 
 
 def results_table():
     """The scoreboard of both data sets as Markdown."""
-    results = records.load_results(f"scoreboard_{NUM_IMAGES}")
+    results = records.load_results(f"scoreboard_{claims.NUM_IMAGES}")
     names = [f"{row}_{data_set}" for data_set in data.CLASS_NAMES for row in ("real", *MODELS, "gaussian")]
     columns = {"model": "", "num_images": "d", "num_seeds": "d", "frechet_distance": ".1f", "precision": ".2f"}
     columns |= {"recall": ".2f", "passes_per_image": "d", "images_per_second": ",.1f"}
@@ -23,17 +21,24 @@ def results_table():
     return records.markdown_table([{**row, "num_seeds": len(row["seeds"])} for row in rows], columns)
 
 
+def claims_table():
+    """The claims and their verdicts as Markdown."""
+    rows = [{"claim": f"{claim.name}: {claim.text}", "verdict": claim.row()["verdict"]} for claim in claims.CLAIMS]
+    return records.markdown_table(rows, {"claim": "", "verdict": ""})
+
+
 def main():
-    """Rewrites both."""
+    """Rewrites tables and figures."""
     readme = pathlib.Path("README.md")
-    text, count = re.subn(r"\| model \|.*?(?=\n\n)", results_table(), readme.read_text(), flags=re.DOTALL)
-    if count != 1:
-        raise ValueError(f"README.md has {count} tables that begin with '| model |'; expected one.")
+    text = readme.read_text()
+    for first, table in [("model", results_table()), ("claim", claims_table())]:
+        text, count = re.subn(rf"\| {first} \|.*?(?=\n\n)", table, text, flags=re.DOTALL)
+        if count != 1:
+            raise ValueError(f"README.md has {count} tables that begin with '| {first} |'; expected one.")
     readme.write_text(text)
-    results = records.load_results(f"scoreboard_{NUM_IMAGES}")
     for data_set in data.CLASS_NAMES:
-        rows = {name: results[f"{name}_{data_set}"] for name in ("real", *TRIANGLES, "gaussian")}
-        corners = {name: scoreboard.trilemma_corners(name, rows) for name in TRIANGLES}
+        rows = claims.recorded_rows(data_set)
+        corners = {name: scoreboard.trilemma_corners(name, rows) for name in claims.MODELS}
         plotting.plot_trilemma(corners, title=data_set).savefig(f"results/trilemma_{data_set}.png", dpi=100)
 
 

@@ -6,9 +6,10 @@ from trilemma.__main__ import weights_table
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-def test_results_table_is_the_one_that_its_script_writes():
-    table = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))["results_table"]()
-    assert table in (ROOT / "README.md").read_text()
+def test_tables_are_those_that_their_script_writes():
+    script = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))
+    for table in (script["results_table"](), script["claims_table"]()):
+        assert f"\n\n{table}\n\n" in (ROOT / "README.md").read_text()
 
 
 def test_table_of_the_weights_is_the_one_that_the_command_line_prints():

@@ -49,7 +49,7 @@ class Recipe:
 
 _CLASSIFIER = dict(model="classifier.Classifier", epochs=10, learning_rate=2e-3, labelled=True)
 _VAE2 = dict(model="vae.VAE", arguments=dict(latent_size=2), epochs=6)
-_VAE = dict(model="vae.VAE", arguments=dict(latent_size=16), epochs=12)
+_VAE = dict(model="vae.VAE", arguments=dict(latent_size=32), epochs=60)
 _DCGAN = dict(model="dcgan.DCGAN", epochs=6, batch_size=64, learning_rate=2e-4, jit_compile=True)
 _DCGAN2 = dict(_DCGAN, arguments=dict(latent_size=2))
 _DDPM = dict(model="ddpm.DDPM", epochs=18, batch_size=64)
@@ -70,7 +70,7 @@ _STACKED = dict(image_shape=(28, 28, 3))
 RECIPES |= {
     f"{name}_stacked_mnist": Recipe(data_set="stacked_mnist", **dict(settings, arguments=arguments | _STACKED))
     for name, settings, arguments in [
-        ("vae", _VAE, dict(latent_size=32)),
+        ("vae", _VAE, _VAE["arguments"]),
         ("dcgan", _DCGAN, {}),
         # A quarter of the discriminator: the collapse of Metz et al. 2017, on purpose.
         ("dcgan_quarter", _DCGAN, dict(discriminator_width=16)),

@@ -18,9 +18,9 @@ def build_encoder(image_shape, latent_size):
         (batch, latent_size), float32.
     """
     images = layers.Input(image_shape, name="images")
-    x = layers.Conv2D(32, 3, strides=2, padding="same", activation="relu")(images)
-    x = layers.Conv2D(64, 3, strides=2, padding="same", activation="relu")(x)
-    x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
+    x = layers.Conv2D(32, 3, strides=2, padding="same", activation="silu")(images)
+    x = layers.Conv2D(64, 3, strides=2, padding="same", activation="silu")(x)
+    x = layers.Dense(256, activation="silu")(layers.Flatten()(x))
     mean = layers.Dense(latent_size, dtype="float32", name="mean")(x)
     log_variance = layers.Dense(latent_size, dtype="float32", name="log_variance")(x)
     return keras.Model(images, [mean, log_variance], name="encoder")
@@ -35,10 +35,10 @@ def build_decoder(image_shape, latent_size):
     """
     height, width, channels = image_shape
     latents = layers.Input((latent_size,), name="latents")
-    x = layers.Dense(256, activation="relu")(latents)
-    x = layers.Dense(height // 4 * (width // 4) * 64, activation="relu")(x)
+    x = layers.Dense(256, activation="silu")(latents)
+    x = layers.Dense(height // 4 * (width // 4) * 64, activation="silu")(x)
     x = layers.Reshape((height // 4, width // 4, 64))(x)
-    x = layers.Conv2DTranspose(32, 4, strides=2, padding="same", activation="relu")(x)
+    x = layers.Conv2DTranspose(32, 4, strides=2, padding="same", activation="silu")(x)
     logits = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", dtype="float32", name="logits")(x)
     return keras.Model(latents, logits, name="decoder")
 
