@@ -114,7 +114,7 @@ def integrated(random):
     model = tiny_vae(latent_size=1)
     model.decoder.set_weights([4 * weight for weight in model.decoder.get_weights()])
     # An untrained encoder's q is almost the prior: log p(z) - log q(z | x) would be 0, right or wrong.
-    for name, bias in [("mean", 2.0), ("log_variance", -1.0)]:
+    for name, bias in [("mean", 1.0), ("log_variance", -1.0)]:
         layer = model.encoder.get_layer(name)
         layer.set_weights([layer.get_weights()[0], np.array([bias], "float32")])
     image = random.integers(0, 2, (1, 8, 8, 1)).astype("float32")
