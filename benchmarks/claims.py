@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trilemma import data, plotting, pretrained, recipes, samplers, schedules, scoreboard
+from trilemma import data, metrics, plotting, pretrained, recipes, samplers, schedules, scoreboard
 from trilemma.records import environment, update_results
 
 
@@ -42,13 +42,9 @@ def latent_plane(data_set, size=20):
 
 def sharpness(data_set, num_images=200):
     """C3: the mean squared difference of neighbouring pixels, over that of real test images."""
-
-    def mean_square(images):
-        return float(np.mean(np.diff(images, axis=1) ** 2) + np.mean(np.diff(images, axis=2) ** 2))
-
-    real = mean_square(data.load_images(data_set, "test")[0])
+    real = metrics.sharpness(data.load_images(data_set, "test")[0])
     models = {name: pretrained.load_pretrained(f"{name}_{data_set}") for name in ("vae", "dcgan", "ddpm")}
-    generated = {name: mean_square(model.generate(num_images, seed=0)) for name, model in models.items()}
+    generated = {name: metrics.sharpness(model.generate(num_images, seed=0)) for name, model in models.items()}
     return {"num_images": num_images, "seed": 0, **{name: value / real for name, value in generated.items()}}
 
 

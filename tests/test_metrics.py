@@ -219,3 +219,12 @@ def test_published_reference_values_of_prdc(random):
     tolerances = {"precision": 0.03, "recall": 0.03, "density": 0.2, "coverage": 0.03}
     published = {"precision": 0.477, "recall": 0.471, "density": 1.06, "coverage": 0.974}
     assert scores == {name: pytest.approx(value, abs=tolerances[name]) for name, value in published.items()}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sharpness_adds_the_steps_of_both_directions(channels):
+    rows, columns = np.indices((6, 8))
+    ramp = np.repeat((0.3 * rows + 0.1 * columns)[None, ..., None], channels, axis=-1)
+    assert metrics.sharpness(ramp) == pytest.approx(0.3**2 + 0.1**2)
+    checkerboard = np.repeat(((rows + columns) % 2)[None, ..., None], channels, axis=-1)
+    assert metrics.sharpness(np.concatenate([checkerboard, np.ones_like(checkerboard)])) == 1

@@ -1,6 +1,6 @@
 """Distances between sets of real and of generated images, given their features or labels.
 
-Every function takes the real set first. Features are arrays (n, d) of any scale; sets may differ in size.
+A function of two sets takes the real one first. Features are arrays (n, d) of any scale; sets may differ in size.
 """
 
 import numpy as np
@@ -153,6 +153,18 @@ def memorisation_scores(training_points, test_points, generated_points):
         "closer_to_training": float(np.mean(farther) / len(real)),
         "near_copies": float(np.mean(generated < np.quantile(real, 0.01))),
     }
+
+
+def sharpness(images):
+    """The mean squared difference of vertical neighbours among the pixels plus that of horizontal ones.
+
+    Args:
+        images: (n, height, width, channels).
+
+    Returns:
+        float; blur lowers it, noise raises it.
+    """
+    return float(np.mean(np.diff(images, axis=1) ** 2) + np.mean(np.diff(images, axis=2) ** 2))
 
 
 def class_scores(real_labels, generated_labels, num_classes):
