@@ -6,14 +6,14 @@ python benchmarks/readme.py
 import pathlib
 import re
 
-from trilemma import claims, data, plotting, records, scoreboard
+from trilemma import claims, data, evidence, plotting, records, scoreboard
 
 MODELS = ("vae", "vae2", "dcgan", "dcgan2", "ddpm")
 
 
 def results_table():
     """The scoreboard of both data sets as Markdown."""
-    results = records.load_results(f"scoreboard_{claims.NUM_IMAGES}")
+    results = records.load_results(f"scoreboard_{evidence.NUM_IMAGES}")
     names = [f"{row}_{data_set}" for data_set in data.CLASS_NAMES for row in ("real", *MODELS, "gaussian")]
     columns = {"model": "", "num_images": "d", "num_seeds": "d", "frechet_distance": ".1f", "precision": ".2f"}
     columns |= {"recall": ".2f", "passes_per_image": "d", "images_per_second": ",.1f"}
@@ -37,8 +37,8 @@ def main():
             raise ValueError(f"README.md has {count} tables that begin with '| {first} |'; expected one.")
     readme.write_text(text)
     for data_set in data.CLASS_NAMES:
-        rows = claims.recorded_rows(data_set)
-        corners = {name: scoreboard.trilemma_corners(name, rows) for name in claims.MODELS}
+        rows = evidence.recorded_rows(data_set)
+        corners = {name: scoreboard.trilemma_corners(name, rows) for name in evidence.MODELS}
         plotting.plot_trilemma(corners, title=data_set).savefig(f"results/trilemma_{data_set}.png", dpi=100)
 
 

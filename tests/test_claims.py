@@ -4,7 +4,7 @@ import pytest
 
 from trilemma import claims, records
 
-PROMISED = ["C1", "C2", "C3", "C4", "C5", "C7", "C9", "C13", "C17", "C18", "C19", "D1", "D9"]
+PROMISED = ["C1", "C2", "C3", "C4", "C5", "C6", "C7", "C9", "C13", "C17", "C18", "C19", "D1", "D4", "D6", "D9"]
 BY_NAME = {claim.name: claim for claim in claims.CLAIMS}
 
 
@@ -98,8 +98,19 @@ def test_diffusion_conditions_fall_one_by_one(monkeypatch):
     assert failed(images_per_second=900.0) == ["slow sampling"]
 
 
+@pytest.mark.parametrize(("short", "expected"), [(5.0, True), (11.0, True), (13.0, False)])
+def test_few_timesteps_may_cost_little(monkeypatch, short, expected):
+    runs = {"ddpm": scores(short, epochs=3), "ddpm_1000_timesteps": scores(10.0, epochs=3)}
+    assert list(measure(monkeypatch, "C6", ablations=runs).values()) == [[expected]]
+
+
 @pytest.mark.parametrize(("published", "expected"), [(30.0, True), (11.0, False), (5.0, False)])
-def test_an_ablation_compares_published_with_repaired(monkeypatch, published, expected):
-    bad, good = (scores(distance, epochs=5) for distance in (published, 10.0))
-    grid = {"mnist_100_averaged": bad, "mnist_100_summed": good}
-    assert list(measure(monkeypatch, "D1", vae_grid=grid).values()) == [[expected]]
+@pytest.mark.parametrize("name", ["D1", "D4", "D6"])
+def test_ablations_compare_published_with_repaired(monkeypatch, name, published, expected):
+    bad, good = (scores(distance, epochs=5, seed=0) for distance in (published, 10.0))
+    results = {
+        "vae_grid": {"mnist_100_averaged": bad, "mnist_100_summed": good},
+        "ablations": {"ddpm_published_betas": bad, "ddpm_linear": good, "dcgan_cut_relu": bad},
+        "scoreboard_1000": scoreboard_with(dcgan=scores(20.0, runs=[scores(99.0, seed=1), good])),
+    }
+    assert list(measure(monkeypatch, name, **results).values()) == [[expected]]

@@ -1,0 +1,223 @@
+"""The evidence on each claim: one function per row of `claims.CLAIMS`, on the numbers in `results/`.
+
+Each returns the numbers as text, and parts: a dict that maps what must be true for the claim to hold to booleans, one
+for MNIST, or one for each data set.
+"""
+
+import itertools
+
+from trilemma import data, records, scoreboard
+
+MODELS = ("vae", "dcgan", "ddpm")
+NUM_IMAGES = 1000  # of the scoreboard that the verdicts use
+REACHED = 0.9  # from here on a corner of the trilemma counts as reached
+ARTICLE_CORNERS = {"vae": {"coverage", "speed"}, "dcgan": {"quality", "speed"}, "ddpm": {"coverage", "quality"}}
+
+
+def recorded_rows(data_set, names=("real", *MODELS, "gaussian")):
+    """Rows of the recorded scoreboard: name without the data set -> row."""
+    results = records.load_results(f"scoreboard_{NUM_IMAGES}")
+    return {name: results[f"{name}_{data_set}"] for name in names}
+
+
+def reached_corners(data_set):
+    """Model -> the corners that it reaches: 0.9 of quality or coverage; a single pass per image is speed."""
+    rows, reached = recorded_rows(data_set), {}
+    for name in MODELS:
+        corners = scoreboard.trilemma_corners(name, rows)
+        reached[name] = {corner for corner in ("quality", "coverage") if corners[corner] >= REACHED}
+        reached[name] |= {"speed"} if rows[name]["passes_per_image"] == 1 else set()
+    return reached
+
+
+def _on_both(measure):
+    """Turns what measures one data set into what measures both."""
+
+    def measure_both():
+        texts, parts = zip(*(measure(data_set) for data_set in data.CLASS_NAMES), strict=True)
+        text = "; ".join(f"{data_set}: {text}" for data_set, text in zip(data.CLASS_NAMES, texts, strict=True))
+        return text, {part: [each[part] for each in parts] for part in parts[0]}
+
+    return measure_both
+
+
+@_on_both
+def latent_sizes(data_set):
+    """C1: the distances of a grid of latent sizes."""
+    grid = [row for row in records.load_results("vae_grid").values() if row["data_set"] == data_set]
+    distances = {(row["kl"], row["latent_size"]): row["frechet_distance"] for row in grid}
+    best = min((size for kl, size in distances if kl == "summed"), key=lambda size: distances["summed", size])
+    sizes = sorted({2, best, 100})
+    summed, averaged = (", ".join(f"{distances[kl, size]:.0f}" for size in sizes) for kl in ("summed", "averaged"))
+    text = f"Fréchet distance with {', '.join(map(str, sizes))} latents {summed}, with the KL averaged as published "
+    text += f"{averaged} ({grid[0]['epochs']} epochs, n = {grid[0]['num_images']:,})"
+    worse = distances["summed", 2] < distances["summed", 100]
+    return text, {"the best lies in between": 2 < best < 100, "100 are worse than 2": worse}
+
+
+@_on_both
+def latent_plane(data_set):
+    """C2: steps between neighbours on the plane of two latents, classes, recall."""
+    plane, rows = records.load_results("claims")[f"C2_{data_set}"], recorded_rows(data_set, ("real", "vae2"))
+    recall, real_recall = rows["vae2"]["recall"], rows["real"]["recall"]
+    step = plane["largest_step_over_random_pairs"]
+    text = f"largest step between neighbours on a grid of {plane['num_images']} {step:.2f} of the distance of "
+    text += f"random pairs, classes {plane['classes_covered']} of 10; recall {recall:.2f} (real {real_recall:.2f})"
+    diverse = recall >= REACHED * real_recall
+    return text, {"continuous": step < 1, "every class": plane["classes_covered"] == 10, "diverse": diverse}
+
+
+@_on_both
+def sharpness(data_set):
+    """C3: differences of neighbouring pixels, and the passes per image."""
+    row, passes = records.load_results("claims")[f"C3_{data_set}"], recorded_rows(data_set)["dcgan"]
+    text = f"squared difference of neighbouring pixels over that of real images: VAE {row['vae']:.2f}, "
+    text += f"DCGAN {row['dcgan']:.2f} (n = {row['num_images']})"
+    closer = abs(row["dcgan"] - 1) < abs(row["vae"] - 1)
+    return text, {"closer to real": closer, "one pass": passes["passes_per_image"] == 1}
+
+
+def collapse():
+    """C4: recall and coverage with 100 latents, with 2, and after a single epoch with 2."""
+    rows = recorded_rows("mnist", ("real", "dcgan", "dcgan2"))
+    rows["dcgan2 after epoch 1"] = records.load_results("claims")["C4_mnist"]
+    text = "recall, coverage: " + ", ".join(
+        f"{name} {row['recall']:.2f}, {row['coverage']:.2f}" for name, row in rows.items()
+    )
+    real, full, small, first = rows.values()
+    return text, {
+        "100 latents miss modes": [full["recall"] < REACHED * real["recall"]],
+        "2 latents miss modes": [small["recall"] < REACHED * real["recall"]],
+        "most after epoch 1": [first["coverage"] < small["coverage"]],
+    }
+
+
+@_on_both
+def diffusion(data_set):
+    """C5: corners, loss curve, minutes of training, images per second."""
+    rows, corners = recorded_rows(data_set), reached_corners(data_set)["ddpm"]
+    losses = [epoch["loss"] for epoch in records.load_results("training")[f"ddpm_{data_set}"]["history"]]
+    rise = max(after / before - 1 for before, after in itertools.pairwise(losses))
+    values, ddpm = scoreboard.trilemma_corners("ddpm", rows), rows["ddpm"]
+    text = f"quality {values['quality']:.2f}, coverage {values['coverage']:.2f}; largest rise of the loss "
+    text += f"in {len(losses)} epochs {max(rise, 0):.1%}; {ddpm['training_minutes']:.0f} minutes of training; "
+    text += f"{ddpm['images_per_second']:.1f} images/s"
+    others = [rows[name] for name in ("vae", "dcgan")]
+    return text, {
+        "quality": "quality" in corners,
+        "coverage": "coverage" in corners,
+        "no rise above 1 %": rise < 0.01,
+        "slow training": ddpm["training_minutes"] > max(row["training_minutes"] for row in others),
+        "slow sampling": 100 * ddpm["images_per_second"] < min(row["images_per_second"] for row in others),
+    }
+
+
+def num_timesteps():
+    """C6: the same short training with T = 200 and T = 1000."""
+    short, long = (records.load_results("ablations")[name] for name in ("ddpm", "ddpm_1000_timesteps"))
+    text = f"Fréchet distance with T = 200 {short['frechet_distance']:.0f}, with T = 1000 "
+    text += f"{long['frechet_distance']:.0f}; recall {short['recall']:.2f} and {long['recall']:.2f} "
+    text += f"({short['epochs']} epochs, n = {short['num_images']:,}, one seed)"
+    return text, {"at most a fifth worse": [short["frechet_distance"] < 1.2 * long["frechet_distance"]]}
+
+
+@_on_both
+def noise_and_denoise(data_set):
+    """C7: the images that keep their class, by the timestep to which they are noised."""
+    row = records.load_results("claims")[f"C7_{data_set}"]
+    shares = {start: row["same_class"][str(start)] for start in sorted(map(int, row["same_class"]))}
+    kept = ", ".join(f"{share:.0%} from t = {start}" for start, share in shares.items())
+    text = f"images that keep their class: {kept} (n = {row['num_images']})"
+    return text, {"most change from the end": shares[max(shares)] < 0.5}
+
+
+@_on_both
+def corners(data_set):
+    """C9: the corners that each model reaches."""
+    reached = reached_corners(data_set)
+    text = "reached: " + ", ".join(
+        f"{name} {' and '.join(sorted(corners)) or 'none'}" for name, corners in reached.items()
+    )
+    return text, {name: reached[name] == ARTICLE_CORNERS[name] for name in MODELS}
+
+
+def race():
+    """C10: the distance after every epoch of a VAE and a DCGAN."""
+    runs = [records.load_results("epochs")[f"{name}_mnist"]["epochs"] for name in ("vae", "dcgan")]
+    vae, dcgan = ([epoch["frechet_distance"] for epoch in run] for run in runs)
+    ahead = [epoch for epoch, (one, other) in enumerate(zip(dcgan, vae, strict=True), 1) if one < other]
+    text = f"Fréchet distance after 5 epochs: VAE {vae[4]:.0f}, DCGAN {dcgan[4]:.0f}; the DCGAN is ahead after epochs "
+    text += f"{', '.join(map(str, ahead)) or 'none'} of {len(vae)} (n = {runs[0][0]['num_images']:,}, one seed)"
+    late = min(ahead, default=len(vae)) > 20
+    return text, {"the VAE is ahead after 5": [vae[4] < dcgan[4]], "the DCGAN not within 20": [late]}
+
+
+def published():
+    """C13: the bound in nats; our distance of the DCGAN for the record."""
+    bound = records.load_results("likelihood")["vae_mnist_1"]
+    flat = -records.load_results("training")["vae2_mnist"]["history"][-1]["loss"]
+    row = recorded_rows("mnist")["dcgan"]
+    text = f"ELBO {flat:.1f} nats with 2 latents (training images), {bound['nats']:.1f} with {bound['latent_size']} "
+    text += f"(n = {bound['num_images']:,}); Fréchet distance of the DCGAN {row['frechet_distance']:.1f}"
+    return text, {
+        "ELBO with 2 latents within 5 nats": [abs(flat + 157.4) < 5],
+        "ELBO with more within 5 nats": [abs(bound["nats"] + 157.4) < 5],
+    }
+
+
+@_on_both
+def tables(data_set):
+    """C17: parameters, answers of the discriminator, and the bound after an epoch from other weights."""
+    rows, (other,) = recorded_rows(data_set), set(data.CLASS_NAMES) - {data_set}
+    last = records.load_results("training")[f"dcgan_{data_set}"]["history"][-1]
+    bounds = records.load_results("claims")[f"C17_{data_set}"]["elbo_from"]
+    text = "parameters " + ", ".join(f"{name} {rows[name]['parameters'] / 1e6:.1f} M" for name in MODELS)
+    text += f"; the discriminator takes {last['real_called_real']:.0%} of the real and "
+    text += f"{last['generated_called_real']:.0%} of the generated images for real; ELBO of the VAE after an epoch "
+    text += f"from new weights {bounds['new']:.0f}, from those of {other} {bounds[other]:.0f} nats"
+    return text, {"transfer helps": bounds[other] > bounds["new"]}
+
+
+def fashion():
+    """C18: the distances on Fashion-MNIST, each against half that of the Gaussian row."""
+    rows = recorded_rows("fashion_mnist")
+    limit = rows["gaussian"]["frechet_distance"] / 2
+    parts = {f"{name} halves the floor": [rows[name]["frechet_distance"] < limit] for name in MODELS}
+    distances = ", ".join(f"{name} {row['frechet_distance']:.1f}" for name, row in rows.items())
+    return f"Fréchet distance: {distances} (n = {rows['vae']['num_images']:,})", parts
+
+
+def _compare(published, repaired):
+    text = f"Fréchet distance {published['frechet_distance']:.0f} as published, {repaired['frechet_distance']:.0f} "
+    text += f"repaired; recall {published['recall']:.2f} and {repaired['recall']:.2f} "
+    text += f"({published['epochs']} epochs, n = {published['num_images']:,})"
+    return text, {"a fifth worse or more": [published["frechet_distance"] > 1.2 * repaired["frechet_distance"]]}
+
+
+def averaged_kl():
+    """D1: 100 latents with the KL averaged over them, and summed."""
+    grid = records.load_results("vae_grid")
+    return _compare(grid["mnist_100_averaged"], grid["mnist_100_summed"])
+
+
+def betas():
+    """D4: T = 200 with the betas of T = 1000, and with scaled ones."""
+    results = records.load_results("ablations")
+    return _compare(results["ddpm_published_betas"], results["ddpm_linear"])
+
+
+def cut_relu():
+    """D6: a DCGAN whose generator cuts its ReLU at 0.2, and ours, images from the same seed."""
+    published = records.load_results("ablations")["dcgan_cut_relu"]
+    runs = {run["seed"]: run for run in records.load_results("scoreboard_1000")["dcgan_mnist"]["runs"]}
+    return _compare(published, runs[published["seed"]])
+
+
+def sampling_loop():
+    """D9: seconds per image the published way, and compiled in batches."""
+    results = records.load_results("speed")
+    (key,) = (key for key in results if key.startswith("ddpm_mnist, article, CPU"))
+    published, ours = results[key]["seconds_per_image"], results[key.replace("article", "float32")]
+    compiled = 1 / max(ours["images_per_second"].values())
+    text = f"the same network, seconds per image: {published:.1f} as published, {compiled:.2f} compiled, in batches"
+    return text, {"ten times slower or more": [published > 10 * compiled]}
