@@ -62,11 +62,11 @@ def run(name, folder):
     epochs = DDPM_EPOCHS if model_name == "ddpm" else recipe.epochs
     recipe = dataclasses.replace(recipe, arguments=recipe.arguments | changes, epochs=epochs)
     with context():
-        model, history = recipes.train(recipe, folder, verbose=2)
+        model, _ = recipes.train(recipe, folder, verbose=2)
         scores = scoreboard.score(model, DATA_SET, NUM_IMAGES, progress=True)
+    del scores["images_per_second"]  # The speed of each network is in results/speed.json, measured with nothing beside.
     records.save_epoch_samples(f"ablation_{name}", folder)
-    seconds = sum(epoch["seconds"] for epoch in history)
-    return {"data_set": DATA_SET, "epochs": epochs, "training_seconds": seconds, "training_seed": recipe.seed, **scores}
+    return {"data_set": DATA_SET, "epochs": epochs, "training_seed": recipe.seed, **scores}
 
 
 def main():

@@ -81,7 +81,7 @@ CLAIMS = (
     ),
     Claim(
         "C6", "article", "T = 200 instead of 1000 is a fair saving", evidence.num_timesteps,
-        "Five times the passes buy less than a tenth in distance: with a schedule that fits T, 200 steps are small.",
+        "Five times the passes buy little: with a schedule that fits T, 200 steps are small enough.",
     ),
     Claim(
         "C7", "article", "a noised and denoised image need not resemble the original", evidence.noise_and_denoise,

@@ -72,7 +72,7 @@ RECIPES |= {
     for name, settings, arguments in [
         ("vae", _VAE, _VAE["arguments"]),
         ("dcgan", _DCGAN, {}),
-        # A quarter of the discriminator: the collapse of Metz et al. 2017, on purpose.
+        # A quarter of the discriminator, as in Metz et al. 2017, where it collapsed; ours only loses modes.
         ("dcgan_quarter", _DCGAN, dict(discriminator_width=16)),
         ("ddpm", _DDPM, dict(num_timesteps=100)),
     ]
