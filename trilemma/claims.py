@@ -72,8 +72,8 @@ CLAIMS = (
     ),
     Claim(
         "C4", "article", "a DCGAN suffers mode collapse, most of all with 2 latents after epoch 1", evidence.collapse,
-        "Recall with 100 latents is nearly that of real digits, though the stricter coverage finds modes thin; with 2 "
-        "the images miss almost every real one.",
+        "Recall with 100 latents is nearly that of real digits, not that of real clothes, and the stricter coverage "
+        "finds modes thin on both; with 2 the images miss almost every real one.",
     ),
     Claim(
         "C5", "article", "DDPM: high quality, diverse, stable but slow training, slow sampling", evidence.diffusion,
