@@ -21,6 +21,15 @@ def results_table():
     return records.markdown_table([{**row, "num_seeds": len(row["seeds"])} for row in rows], columns)
 
 
+def stacked_table():
+    """The modes of Stacked-MNIST as Markdown."""
+    results = records.load_results("scoreboard_26000")
+    columns = {"Stacked-MNIST": "", "num_images": "d", "num_seeds": "d", "modes_covered": ".0f", "mode_kl": ".3f"}
+    names = sorted(results, key=lambda name: results[name]["mode_kl"])
+    rows = [{"Stacked-MNIST": name.removesuffix("_stacked_mnist"), **results[name]} for name in names]
+    return records.markdown_table([{**row, "num_seeds": len(row["seeds"])} for row in rows], columns)
+
+
 def claims_table():
     """The claims and their verdicts as Markdown."""
     rows = [{"claim": f"{claim.name}: {claim.text}", "verdict": claim.row()["verdict"]} for claim in claims.CLAIMS]
@@ -31,7 +40,11 @@ def main():
     """Rewrites tables and figures."""
     readme = pathlib.Path("README.md")
     text = readme.read_text()
-    for first, table in [("model", results_table()), ("claim", claims_table())]:
+    for first, table in [
+        ("model", results_table()),
+        ("Stacked-MNIST", stacked_table()),
+        ("claim", claims_table()),
+    ]:
         text, count = re.subn(rf"\| {first} \|.*?(?=\n\n)", table, text, flags=re.DOTALL)
         if count != 1:
             raise ValueError(f"README.md has {count} tables that begin with '| {first} |'; expected one.")

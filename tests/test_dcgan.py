@@ -38,6 +38,17 @@ def test_architecture_follows_radford_et_al(network):
         assert convolution.kernel_initializer.stddev == 0.02
 
 
+def test_without_batch_normalisation_convolutions_have_biases(random):
+    model = tiny_dcgan(batch_normalization=False)
+    for network in (model.generator, model.discriminator):
+        assert not layers_of(network, layers.BatchNormalization)
+        assert all(convolution.use_bias for convolution in layers_of(network, layers.Conv2D))
+    # No statistics of a batch: what the networks make of an image does not depend on the others.
+    latents = random.standard_normal((3, 4)).astype("float32")
+    alone = model.generator(latents[:1], training=True)
+    np.testing.assert_allclose(model.generator(latents, training=True)[:1], alone, atol=1e-6)
+
+
 def test_generator_rectifies_without_a_cap():
     rectifiers = layers_of(build_generator((28, 28, 1), 100), layers.ReLU)
     assert len(rectifiers) == 2

@@ -12,7 +12,11 @@ def _initializer():
     return keras.initializers.RandomNormal(stddev=0.02)
 
 
-def build_generator(image_shape, latent_size, width=64):
+def _normalise(x, batch_normalization):
+    return layers.BatchNormalization()(x) if batch_normalization else x
+
+
+def build_generator(image_shape, latent_size, width=64, batch_normalization=True):
     """Transposed convolutions from latents to an image; batch normalisation and ReLU, tanh at the end.
 
     Returns:
@@ -21,21 +25,19 @@ def build_generator(image_shape, latent_size, width=64):
     height, image_width, channels = image_shape
     latents = layers.Input((latent_size,), name="latents")
     x = layers.Reshape((1, 1, latent_size))(latents)
-    x = layers.Conv2DTranspose(
-        2 * width, (height // 4, image_width // 4), use_bias=False, kernel_initializer=_initializer()
-    )(x)
-    x = layers.ReLU()(layers.BatchNormalization()(x))
-    x = layers.Conv2DTranspose(width, 4, strides=2, padding="same", use_bias=False, kernel_initializer=_initializer())(
-        x
-    )
-    x = layers.ReLU()(layers.BatchNormalization()(x))
+    # Batch normalisation has a bias of its own.
+    settings = dict(use_bias=not batch_normalization, kernel_initializer=_initializer())
+    x = layers.Conv2DTranspose(2 * width, (height // 4, image_width // 4), **settings)(x)
+    x = layers.ReLU()(_normalise(x, batch_normalization))
+    x = layers.Conv2DTranspose(width, 4, strides=2, padding="same", **settings)(x)
+    x = layers.ReLU()(_normalise(x, batch_normalization))
     images = layers.Conv2DTranspose(
         channels, 4, strides=2, padding="same", activation="tanh", kernel_initializer=_initializer(), dtype="float32"
     )(x)
     return keras.Model(latents, images, name="generator")
 
 
-def build_discriminator(image_shape, width=64):
+def build_discriminator(image_shape, width=64, batch_normalization=True):
     """Strided convolutions from an image to one logit; batch normalisation and LeakyReLU.
 
     Returns:
@@ -47,8 +49,10 @@ def build_discriminator(image_shape, width=64):
     # The first layer has no batch normalisation: the paper found that it makes samples oscillate.
     x = layers.Conv2D(width, 4, strides=2, padding="same", kernel_initializer=_initializer())(images)
     x = layers.LeakyReLU(0.2)(x)
-    x = layers.Conv2D(width, 4, strides=2, padding="same", use_bias=False, kernel_initializer=_initializer())(x)
-    x = layers.LeakyReLU(0.2)(layers.BatchNormalization()(x))
+    x = layers.Conv2D(
+        width, 4, strides=2, padding="same", use_bias=not batch_normalization, kernel_initializer=_initializer()
+    )(x)
+    x = layers.LeakyReLU(0.2)(_normalise(x, batch_normalization))
     x = layers.Conv2D(1, (height // 4, image_width // 4), kernel_initializer=_initializer(), dtype="float32")(x)
     return keras.Model(images, layers.Flatten(dtype="float32")(x), name="discriminator")
 
@@ -61,19 +65,28 @@ class DCGAN(GenerativeModel):
         image_shape: (height, width, channels); height and width divisible by 4.
         latent_size: dimensions of the generator's input.
         generator_width, discriminator_width: channels of the widest feature maps.
+        batch_normalization: in both networks; without it the paper saw generators collapse to a single image.
         seed: integer that makes latents repeatable.
     """
 
     def __init__(
-        self, image_shape=(28, 28, 1), latent_size=100, generator_width=64, discriminator_width=64, seed=None, **kwargs
+        self,
+        image_shape=(28, 28, 1),
+        latent_size=100,
+        generator_width=64,
+        discriminator_width=64,
+        batch_normalization=True,
+        seed=None,
+        **kwargs,
     ):
         super().__init__(image_shape, seed, **kwargs)
         check_sides(image_shape, 4)
         self.latent_size = latent_size
         self.generator_width = generator_width
         self.discriminator_width = discriminator_width
-        self.generator = build_generator(image_shape, latent_size, generator_width)
-        self.discriminator = build_discriminator(image_shape, discriminator_width)
+        self.batch_normalization = batch_normalization
+        self.generator = build_generator(image_shape, latent_size, generator_width, batch_normalization)
+        self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
         self.networks = {"generator": (self.generator,), "discriminator": (self.discriminator,)}
         names = (
             "generator_loss", "discriminator_loss", "real_loss", "generated_loss",
@@ -162,5 +175,6 @@ class DCGAN(GenerativeModel):
             "latent_size": self.latent_size,
             "generator_width": self.generator_width,
             "discriminator_width": self.discriminator_width,
+            "batch_normalization": self.batch_normalization,
             "seed": self.seed,
         }

@@ -72,8 +72,10 @@ RECIPES |= {
     for name, settings, arguments in [
         ("vae", _VAE, _VAE["arguments"]),
         ("dcgan", _DCGAN, {}),
-        # A quarter of the discriminator, as in Metz et al. 2017, where it collapsed; ours only loses modes.
+        # A quarter of the discriminator, as in Metz et al. 2017, where it collapsed; ours only loses modes. It takes
+        # more to collapse: no batch normalisation either.
         ("dcgan_quarter", _DCGAN, dict(discriminator_width=16)),
+        ("dcgan_crippled", _DCGAN, dict(discriminator_width=16, batch_normalization=False)),
         ("ddpm", _DDPM, dict(num_timesteps=100)),
     ]
 }
