@@ -99,12 +99,7 @@ class DDPM(GenerativeModel):
             scaled_loss = scale_loss(losses["loss"], self.optimizer)
         variables = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(scaled_loss, variables), variables)
-
-        step = ops.cast(self.optimizer.iterations, "float32")
-        decay = ops.minimum(self.ema_decay, (1 + step) / (10 + step))
-        for average, variable in zip(self.ema_network.weights, self.network.weights, strict=True):
-            average.assign(decay * average + (1 - decay) * variable)
-
+        self.update_average(self.ema_network, self.network)
         return self.update_trackers(losses)
 
     def sample(self, num_images):

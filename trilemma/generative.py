@@ -58,6 +58,13 @@ class GenerativeModel(keras.Model):
             self.trackers[name].update_state(value)
         return {name: tracker.result() for name, tracker in self.trackers.items()}
 
+    def update_average(self, average, network):
+        """Moves the weights of `average` towards those of `network` by 1 - ema_decay, in the first steps by more."""
+        step = keras.ops.cast(self.optimizer.iterations, "float32")
+        decay = keras.ops.minimum(self.ema_decay, (1 + step) / (10 + step))
+        for slow, fast in zip(average.weights, network.weights, strict=True):
+            slow.assign(decay * slow + (1 - decay) * fast)
+
     @property
     def metrics(self):
         return list(self.trackers.values())

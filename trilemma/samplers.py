@@ -26,12 +26,8 @@ def ddpm_step(predict_noise, schedule, noisy_images, timestep, seed, clip=True):
     """
     timesteps = ops.broadcast_to(timestep, (ops.shape(noisy_images)[0],))
     images = _predict_images(predict_noise, schedule, noisy_images, timesteps, clip)
-    mean = (
-        schedules.at_timesteps(schedule.posterior_images, timesteps) * images
-        + schedules.at_timesteps(schedule.posterior_noisy, timesteps) * noisy_images
-    )
-    deviations = schedules.at_timesteps(schedule.posterior_variances**0.5, timesteps)
-    return mean + deviations * keras.random.normal(ops.shape(noisy_images), seed=seed)
+    noise = keras.random.normal(ops.shape(noisy_images), seed=seed)
+    return schedules.q_posterior_sample(schedule, images, noisy_images, timesteps, noise)
 
 
 def ddpm_sample(predict_noise, schedule, noisy_images, seed, first_timestep=None, clip=True):
