@@ -138,7 +138,7 @@ def test_make_schedule_names_the_known_schedules():
         make_schedule("quadratic", 10)
 
 
-@ALL_SCHEDULES
+@pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_one_timestep_is_too_few(name):
     with pytest.raises(ValueError, match="at least 2"):
         make_schedule(name, 1)
