@@ -215,6 +215,33 @@ def test_order_of_convergence(sample, order):
     assert np.log2(np.divide(errors[:-1], errors[1:])) == pytest.approx(order, abs=0.25)
 
 
+def test_second_order_extrapolates_also_over_uneven_steps():
+    schedule, timesteps = make_schedule("cosine", 200), np.array([180, 120, 100, 40, 30, 5])
+    alpha_bars = np.append(schedule.alpha_bars[timesteps], 1)
+    log_rates = 0.5 * np.log(alpha_bars[:-1] / (1 - alpha_bars[:-1]))
+
+    def predict_noise(noisy_images, now):  # implies x_0 = log_rate, a line that the extrapolation follows exactly
+        i = timesteps.tolist().index(int(now[0]))
+        return (noisy_images - np.sqrt(alpha_bars[i]) * log_rates[i]) / np.sqrt(1 - alpha_bars[i])
+
+    expected = 0.7
+    for i, log_rate in enumerate(log_rates):
+        # Of the line, the middle of the step counts; of the first step and the last, the start.
+        middle = log_rate if i in (0, 5) else (log_rate + log_rates[i + 1]) / 2
+        ratio = np.sqrt((1 - alpha_bars[i + 1]) / (1 - alpha_bars[i]))
+        expected = ratio * expected + (np.sqrt(alpha_bars[i + 1]) - ratio * np.sqrt(alpha_bars[i])) * middle
+    noise = np.full((1, 4, 4, 1), 0.7, "float32")
+    images = dpm_solver_sample(predict_noise, schedule, noise, timesteps, clip=False)
+    np.testing.assert_allclose(images, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("eta", "seed"), [(1.5, seed_generator(0)), (-0.1, seed_generator(0)), (0.5, None)])
+def test_impossible_eta_is_refused(eta, seed):
+    noise = np.zeros((1, 4, 4, 1), "float32")
+    with pytest.raises(ValueError, match=f"eta is {eta}"):
+        ddim_sample(predict_zeros, make_schedule("cosine", 10), noise, np.array([10, 5]), seed, eta)
+
+
 def test_inversion_leads_to_noise_that_leads_back(random):
     schedule = make_schedule("cosine", 200)
     oracle = gaussian_oracle(schedule.alpha_bars, 0.1, 0.5)

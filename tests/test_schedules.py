@@ -138,6 +138,16 @@ def test_make_schedule_names_the_known_schedules():
         make_schedule("quadratic", 10)
 
 
+def test_single_steps_lead_where_q_sample_leads(random):
+    schedule, images = make_schedule("cosine", 10), np.full((2, 80, 80, 1), 0.5, "float32")
+    noisy, timesteps = images, [np.full(2, t) for t in range(11)]
+    for t in range(1, 8):
+        noise = random.standard_normal(images.shape).astype("float32")
+        noisy = schedules.q_step_sample(schedule, noisy, timesteps[t], noise)
+    assert np.mean(noisy) == pytest.approx(0.5 * np.sqrt(np.prod(1 - schedule.betas[:8])), abs=0.03)
+    assert np.var(noisy) == pytest.approx(1 - np.prod(1 - schedule.betas[:8]), rel=0.05)
+
+
 @pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_one_timestep_is_too_few(name):
     with pytest.raises(ValueError, match="at least 2"):

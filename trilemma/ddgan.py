@@ -4,10 +4,21 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from trilemma import schedules
+from trilemma import samplers, schedules
 from trilemma.adversarial import AdversarialModel, adversarial_losses
 from trilemma.generative import check_sides
 from trilemma.unet import SinusoidalEmbedding, build_unet
+
+
+def build_generator(image_shape, latent_size, widths, patch_size):
+    """The U-Net with latents, and tanh at the end.
+
+    Returns:
+        A Functional model: [noisy_images, timesteps (batch,), latents (batch, latent_size)] -> images of the shape of
+        noisy_images, float32 in [-1, 1].
+    """
+    unet = build_unet(image_shape, widths, patch_size, latent_size)
+    return keras.Model(unet.inputs, layers.Activation("tanh", dtype="float32")(unet.output), name="generator")
 
 
 def build_discriminator(image_shape, width=64):
@@ -17,17 +28,16 @@ def build_discriminator(image_shape, width=64):
         A Functional model: [images x_{t-1}, noisy_images x_t, each (batch, height, width, channels), timesteps
         (batch,)] -> logits (batch, 1), float32, above 0 for "real".
     """
-    height, image_width, _ = image_shape
     images = layers.Input(image_shape, name="images")
     noisy_images = layers.Input(image_shape, name="noisy_images")
     timesteps = layers.Input((), dtype="int32", name="timesteps")
     time = layers.Dense(2 * width, activation="swish")(SinusoidalEmbedding(width)(timesteps))
 
     x = layers.Concatenate()([images, noisy_images])
-    for features, kernel_size, strides in [(width, 4, 2), (2 * width, 4, 2), (2 * width, 3, 1)]:
+    for features, kernel_size, strides in [(width, 4, 2), (2 * width, 4, 2), (2 * width, 3, 1), (4 * width, 3, 2)]:
         x = layers.Conv2D(features, kernel_size, strides=strides, padding="same")(x)
         x = layers.LeakyReLU(0.2)(x + layers.Reshape((1, 1, features))(layers.Dense(features)(time)))
-    x = layers.Conv2D(1, (height // 4, image_width // 4), dtype="float32")(x)
+    x = layers.Conv2D(1, x.shape[1:3], dtype="float32")(x)
     return keras.Model([images, noisy_images, timesteps], layers.Flatten(dtype="float32")(x), name="discriminator")
 
 
@@ -47,6 +57,7 @@ class DDGAN(AdversarialModel):
         discriminator_width: channels of its first feature map.
         r1_weight: gamma of the gradient penalty.
         r1_interval: the penalty enters every so many steps, as many times as strong ("lazy", Karras et al. 2020).
+            Adam with beta_2 = 0.9 forgets within ten steps and would damp what follows rarer, larger penalties.
         ema_decay: decay per step of the averaged generator that samples; it warms up.
         seed: integer that makes noise, latents and timesteps repeatable.
     """
@@ -60,7 +71,7 @@ class DDGAN(AdversarialModel):
         patch_size=2,
         discriminator_width=64,
         r1_weight=0.05,
-        r1_interval=16,
+        r1_interval=4,
         ema_decay=0.999,
         seed=None,
         **kwargs,
@@ -78,8 +89,8 @@ class DDGAN(AdversarialModel):
         self.r1_weight = r1_weight
         self.r1_interval = r1_interval
         self.ema_decay = ema_decay
-        self.generator = build_unet(image_shape, widths, patch_size, latent_size)
-        self.ema_generator = build_unet(image_shape, widths, patch_size, latent_size)
+        self.generator = build_generator(image_shape, latent_size, widths, patch_size)
+        self.ema_generator = build_generator(image_shape, latent_size, widths, patch_size)
         self.ema_generator.set_weights(self.generator.get_weights())
         self.ema_generator.trainable = False
         self.discriminator = build_discriminator(image_shape, discriminator_width)
@@ -87,7 +98,7 @@ class DDGAN(AdversarialModel):
 
     def call(self, inputs, training=False):
         """Draws x_0 with the averaged weights: [noisy_images, timesteps, latents] -> images in [-1, 1]."""
-        return ops.tanh(self.ema_generator(inputs, training=training))
+        return self.ema_generator(inputs, training=training)
 
     def default_optimizers(self, learning_rate, num_steps):
         """Arguments for `compile`: Adam with beta_1 = 0.5, beta_2 = 0.9 and a cosine down to zero for both networks."""
@@ -99,7 +110,7 @@ class DDGAN(AdversarialModel):
         return {"generator_optimizer": optimizer(), "discriminator_optimizer": optimizer()}
 
     def compute_losses(self, images, training):
-        """Equations 4 and 5 of Xiao et al. 2022, see `adversarial.adversarial_losses`.
+        """Section 3.2 of Xiao et al. 2022, see `adversarial.adversarial_losses`.
 
         In training the discriminator's loss also holds the penalty r1_weight / 2 |grad_{x_{t-1}} D(x_{t-1}, x_t, t)|^2
         on real pairs.
@@ -112,11 +123,10 @@ class DDGAN(AdversarialModel):
         )
         latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
         real = schedules.q_sample(self.schedule, images, timesteps - 1, first_noise)
-        betas = schedules.at_timesteps(self.schedule.betas, timesteps)
-        noisy_images = ops.sqrt(1 - betas) * real + ops.sqrt(betas) * second_noise
+        noisy_images = schedules.q_step_sample(self.schedule, real, timesteps, second_noise)
 
         generator = self.generator if training else self.ema_generator
-        drawn = ops.tanh(generator([noisy_images, timesteps, latents], training=training))
+        drawn = generator([noisy_images, timesteps, latents], training=training)
         generated = schedules.q_posterior_sample(self.schedule, drawn, noisy_images, timesteps, posterior_noise)
         losses = adversarial_losses(
             self.discriminator([real, noisy_images, timesteps], training=training),
@@ -135,7 +145,7 @@ class DDGAN(AdversarialModel):
             return self.r1_interval * self.r1_weight / 2 * ops.mean(ops.sum(ops.square(gradients), axis=(1, 2, 3)))
 
         is_due = ops.equal(self.discriminator_optimizer.iterations % self.r1_interval, 0)
-        return tf.cond(is_due, penalty, lambda: 0.0)
+        return ops.cond(is_due, penalty, lambda: 0.0)
 
     def train_step(self, images):
         losses = super().train_step(images)
@@ -144,17 +154,12 @@ class DDGAN(AdversarialModel):
 
     def sample(self, num_images):
         noise = keras.random.normal((num_images, *self.image_shape), seed=self.seed_generator)
-        num_timesteps = self.schedule.num_timesteps
-
-        def step(i, noisy_images):
-            timesteps = ops.broadcast_to(num_timesteps - i, (num_images,))
-            latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
-            images = self([noisy_images, timesteps, latents])
-            noise = keras.random.normal(ops.shape(noisy_images), seed=self.seed_generator)
-            return schedules.q_posterior_sample(self.schedule, images, noisy_images, timesteps, noise)
-
-        images = ops.fori_loop(0, num_timesteps, step, noise)
+        images = samplers.ddgan_sample(self._draw_images, self.schedule, noise, self.seed_generator)
         return ops.clip((images + 1) / 2, 0.0, 1.0)
+
+    def _draw_images(self, noisy_images, timesteps):
+        latents = keras.random.normal((ops.shape(timesteps)[0], self.latent_size), seed=self.seed_generator)
+        return self([noisy_images, timesteps, latents])
 
     def get_config(self):
         return self.config

@@ -21,7 +21,7 @@ class DDPM(GenerativeModel):
     Args:
         image_shape: (height, width, channels).
         num_timesteps: T, also the number of network passes per image; 200 in the article.
-        schedule: "cosine" or "linear".
+        schedule: a name in `schedules.SCHEDULES`.
         prediction: what the network's output is: "velocity" (Salimans & Ho 2022) or "noise" (Ho et al. 2020).
         widths, patch_size: see `unet.build_unet`.
         ema_decay: decay per step of the averaged weights that sample; it warms up, so that the

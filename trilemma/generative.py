@@ -42,7 +42,7 @@ class GenerativeModel(keras.Model):
         self.built = True
 
     def compute_losses(self, images, training):
-        """Losses of one batch of images in [0, 1]: a dict of scalars, the objective under "loss"."""
+        """Losses of one batch of images in [0, 1]: a dict of scalars, with those that the training step descends."""
         raise NotImplementedError
 
     def sample(self, num_images):

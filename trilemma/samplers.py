@@ -47,10 +47,31 @@ def ddpm_sample(predict_noise, schedule, noisy_images, seed, first_timestep=None
     )
 
 
+def ddgan_sample(draw_images, schedule, noisy_images, seed):
+    """Ancestral sampling of Xiao et al. 2022, section 4: draws x_0 anew in every step, and x_{t-1} given x_t and it.
+
+    Args:
+        draw_images: function (noisy_images, timesteps (batch,)) -> images x_0 of the same shape, in [-1, 1].
+        schedule, seed: as in `ddpm_step`.
+        noisy_images: x_T, standard normal noise.
+
+    Returns:
+        Images x_0 of the same shape, in [-1, 1].
+    """
+
+    def step(i, noisy_images):
+        timesteps = ops.broadcast_to(schedule.num_timesteps - i, (ops.shape(noisy_images)[0],))
+        images = draw_images(noisy_images, timesteps)
+        noise = keras.random.normal(ops.shape(noisy_images), seed=seed)
+        return schedules.q_posterior_sample(schedule, images, noisy_images, timesteps, noise)
+
+    return ops.fori_loop(0, schedule.num_timesteps, step, noisy_images)
+
+
 def spaced_timesteps(num_timesteps, num_steps, spacing="uniform"):
     """Chooses the timesteps that a short sampler visits.
 
-    Song et al. 2021 (DDIM), appendix D.2: tau_i = floor(c i), or floor(c i^2), with tau_1 = 1 here and the last one T.
+    Song et al. 2021 (DDIM), appendix D.2: c i, or c i^2, with c such that the last one is T; rounded up here.
 
     Args:
         num_timesteps: T of the schedule.
@@ -81,7 +102,12 @@ def ddim_sample(predict_noise, schedule, noisy_images, timesteps, seed=None, eta
 
     Returns:
         Images x_0 of the same shape, about [-1, 1].
+
+    Raises:
+        ValueError: eta outside 0 ... 1, or above 0 without a seed.
     """
+    if not 0 <= eta <= 1 or (eta > 0 and seed is None):
+        raise ValueError(f"eta is {eta}, seed is {seed}; expected an eta in 0 ... 1, and above 0 a seed generator.")
     signals, next_signals = _alpha_bars(schedule, timesteps)
     deviations = eta * np.sqrt((1 - next_signals) / (1 - signals) * (1 - signals / next_signals))
     directions = np.sqrt(1 - next_signals - deviations**2)
@@ -101,8 +127,9 @@ def ddim_sample(predict_noise, schedule, noisy_images, timesteps, seed=None, eta
 def ddim_invert(predict_noise, schedule, images, timesteps):
     """Finds the x_t from which `ddim_sample` with eta = 0, unclipped, leads back to the images, up to its step size.
 
-    The steps of `ddim_sample` in reverse, each with the noise predicted before the step instead of after it
-    (Song et al. 2021, section 5.4).
+    The steps of `ddim_sample` in reverse (Song et al. 2021, section 5.4). Each asks the network at the timestep to
+    which it leads, the one that `ddim_sample` asks on the way back; t = 0, from which the first one starts, was never
+    trained.
 
     Args:
         predict_noise, schedule: as in `ddpm_step`.

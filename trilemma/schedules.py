@@ -120,7 +120,7 @@ SCHEDULES = {
 
 
 def make_schedule(name, num_timesteps):
-    """Builds the schedule called "linear" or "cosine" with T = `num_timesteps`."""
+    """Builds the schedule of this name in `SCHEDULES` with T = `num_timesteps`."""
     if name not in SCHEDULES:
         raise ValueError(f"unknown schedule {name!r}; expected one of {sorted(SCHEDULES)}.")
     return SCHEDULES[name](num_timesteps)
@@ -153,6 +153,15 @@ def q_sample(schedule, images, timesteps, noise):
     return (
         at_timesteps(schedule.signal_rates, timesteps) * images + at_timesteps(schedule.noise_rates, timesteps) * noise
     )
+
+
+def q_step_sample(schedule, images, timesteps, noise):
+    """Draws x_t given x_{t-1}: sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) noise (Ho et al. 2020, equation 2).
+
+    Shapes as in `q_sample`; timesteps from 1.
+    """
+    betas = at_timesteps(schedule.betas, timesteps)
+    return ops.sqrt(1 - betas) * images + ops.sqrt(betas) * noise
 
 
 def predict_images(schedule, noisy_images, timesteps, predicted_noise):

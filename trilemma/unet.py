@@ -1,4 +1,4 @@
-"""The U-Net that predicts noise, built from plain functions (Ho et al. 2020, appendix B).
+"""The U-Net that looks at noisy images, built from plain functions (Ho et al. 2020, appendix B).
 
 One deviation keeps it fast: the first convolution folds each `patch_size` x `patch_size` square of
 pixels into channels and the last one unfolds it, so that the 28x28 image is processed at 14x14 and 7x7.
@@ -47,7 +47,7 @@ def _normalise(x, style):
     if style is None:
         return layers.GroupNormalization(8)(x)
     x = layers.GroupNormalization(8, center=False, scale=False)(x)
-    scale, shift = (layers.Reshape((1, 1, x.shape[-1]))(layers.Dense(x.shape[-1])(style)) for _ in range(2))
+    scale, shift = ops.split(layers.Reshape((1, 1, 2 * x.shape[-1]))(layers.Dense(2 * x.shape[-1])(style)), 2, axis=-1)
     return x * (1 + scale) + shift
 
 
