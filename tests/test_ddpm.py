@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from trilemma import schedules
+from trilemma import samplers, schedules
 from trilemma.ddpm import DDPM
 
 
@@ -165,3 +165,54 @@ def test_training_lowers_the_loss():
     before = model.evaluate(images, batch_size=16, verbose=0)
     model.fit(images, batch_size=16, epochs=40, verbose=0)
     assert model.evaluate(images, batch_size=16, verbose=0) < 0.5 * before
+
+
+@pytest.mark.parametrize(
+    ("settings", "sample", "num_passes"),
+    [
+        (dict(name="ddpm"), samplers.ddpm_sample, 10),
+        (dict(name="ddim", num_steps=4), samplers.ddim_sample, 4),
+        (dict(name="ddim", num_steps=5, spacing="quadratic", eta=0.5), samplers.ddim_sample, 5),
+        (dict(name="dpm_solver", num_steps=3), samplers.dpm_solver_sample, 3),
+    ],
+)
+def test_sampler_can_be_chosen(settings, sample, num_passes, random):
+    model = tiny_ddpm()
+    model.ema_network.set_weights([0.1 * random.standard_normal(w.shape) for w in model.ema_network.get_weights()])
+    assert model.use_sampler(**settings) is model
+    assert model.passes_per_image == num_passes
+    images = model.generate(3, seed=4)
+
+    model.seed_generator.state.assign([4, 0])
+    noise = keras.random.normal((3, 8, 8, 1), seed=model.seed_generator)
+    arguments = {}
+    if settings["name"] != "ddpm":
+        spacing = settings.get("spacing", "uniform")
+        arguments["timesteps"] = samplers.spaced_timesteps(10, settings["num_steps"], spacing)
+    if settings["name"] != "dpm_solver":
+        arguments["seed"] = model.seed_generator
+    if "eta" in settings:
+        arguments["eta"] = settings["eta"]
+    expected = sample(lambda images, t: model([images, t]), model.schedule, noise, **arguments)
+    np.testing.assert_allclose(images, np.clip((np.asarray(expected) + 1) / 2, 0, 1), atol=1e-5)
+
+
+def test_another_sampler_replaces_the_compiled_one():
+    model = tiny_ddpm()
+    first = model.generate(2, seed=0)
+    short = model.use_sampler("ddim", num_steps=2).generate(2, seed=0)
+    assert np.abs(short - first).max() > 1e-3
+    np.testing.assert_array_equal(model.use_sampler("ddpm").generate(2, seed=0), first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("euler",), "unknown sampler 'euler'"),
+        (("ddpm", 5), "walks all 10 timesteps, not 5"),
+        (("ddim", 11), "num_steps is 11"),
+    ],
+)
+def test_impossible_samplers_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_ddpm().use_sampler(*arguments)

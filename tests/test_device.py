@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from trilemma.classifier import Classifier
 from trilemma.dcgan import DCGAN
+from trilemma.ddgan import DDGAN
 from trilemma.ddpm import DDPM
 from trilemma.device import ReplicaSeedGenerator, describe_device, device_name, scale_loss, setup_device
 from trilemma.vae import VAE
@@ -191,6 +192,7 @@ def test_single_replica_draws_as_a_plain_seed_generator_does():
         (VAE, {"latent_size": 2}),
         (DCGAN, {"latent_size": 4, "generator_width": 8, "discriminator_width": 8}),
         (DDPM, {"num_timesteps": 3, "widths": (8, 16)}),
+        (DDGAN, {"num_timesteps": 2, "latent_size": 4, "widths": (8, 16), "discriminator_width": 8}),
     ],
 )
 def test_models_train_on_two_replicas(model_class, settings, two_cpus, random):

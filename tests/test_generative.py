@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from trilemma.dcgan import DCGAN
+from trilemma.ddgan import DDGAN
 from trilemma.ddpm import DDPM
 from trilemma.vae import VAE
 
@@ -12,6 +13,7 @@ SETTINGS = {
     VAE: {"latent_size": 2},
     DCGAN: {"latent_size": 4, "generator_width": 8, "discriminator_width": 8},
     DDPM: {"num_timesteps": 3, "widths": (8, 16)},
+    DDGAN: {"num_timesteps": 2, "latent_size": 4, "widths": (8, 16), "discriminator_width": 8},
 }
 ALL_MODELS = pytest.mark.parametrize("model_class", list(SETTINGS))
 
@@ -105,7 +107,7 @@ def test_unconditional_models_refuse_labels(trained):
 
 def test_model_describes_itself(trained):
     assert trained.image_shape == (8, 8, 1)
-    assert trained.passes_per_image == (3 if isinstance(trained, DDPM) else 1)
+    assert trained.passes_per_image == SETTINGS[type(trained)].get("num_timesteps", 1)
     lines = []
     trained.summary(print_fn=lines.append)
     assert trained.name in "".join(lines)
@@ -144,7 +146,7 @@ def test_colour_is_a_matter_of_configuration(model_class):
     assert is_public_range(images)
 
 
-@pytest.mark.parametrize("model_class", [VAE, DCGAN])
+@pytest.mark.parametrize("model_class", [VAE, DCGAN, DDGAN])
 def test_sides_that_do_not_fit_are_refused(model_class):
     with pytest.raises(ValueError, match="divisible by 4"):
         build(model_class, image_shape=(10, 8, 1))

@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trilemma.samplers import ddpm_sample, ddpm_step
+from trilemma.samplers import (
+    ddim_invert,
+    ddim_sample,
+    ddpm_sample,
+    ddpm_step,
+    dpm_solver_sample,
+    spaced_timesteps,
+)
 from trilemma.schedules import make_schedule
 
 
@@ -123,3 +130,143 @@ def test_compiled_loop_draws_new_noise_in_every_step():
     noisy = np.zeros((8, 50, 50, 1), "float32")
     assert np.asarray(sample(noisy)).var() == pytest.approx(variance, rel=0.05)
     assert not np.array_equal(sample(noisy), sample(noisy))
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "spacing", "expected"),
+    [
+        (1, "uniform", [100]),
+        (4, "uniform", [100, 75, 50, 25]),
+        (4, "quadratic", [100, 57, 25, 7]),
+        (3, "uniform", [100, 67, 34]),
+        (100, "uniform", list(range(100, 0, -1))),
+    ],
+)
+def test_spaced_timesteps(num_steps, spacing, expected):
+    assert spaced_timesteps(100, num_steps, spacing).tolist() == expected
+
+
+def test_quadratic_spacing_prefers_small_timesteps_and_visits_none_twice():
+    timesteps = spaced_timesteps(200, 50, "quadratic")
+    assert np.all(np.diff(timesteps) < 0)
+    assert np.mean(timesteps <= 50) > 0.45
+    assert (timesteps[0], timesteps[-1]) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((10, 0), "num_steps is 0"), ((10, 11), "num_steps is 11"), ((10, 5, "cubic"), "unknown spacing 'cubic'")],
+)
+def test_spacing_refuses_what_it_cannot_do(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        spaced_timesteps(*arguments)
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+@pytest.mark.parametrize("clip", [True, False])
+def test_ddim_with_eta_one_over_all_timesteps_is_ddpm(name, clip, random):
+    schedule, noise = make_schedule(name, 30), random.standard_normal((4, 8, 8, 1)).astype("float32")
+    oracle = gaussian_oracle(schedule.alpha_bars, 0.4, 0.6)
+    expected = ddpm_sample(oracle, schedule, noise, seed_generator(5), clip=clip)
+    images = ddim_sample(oracle, schedule, noise, spaced_timesteps(30, 30), seed_generator(5), eta=1.0, clip=clip)
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_recovers_the_distribution_at_every_eta(eta, random):
+    schedule = make_schedule("cosine", 400)
+    oracle = gaussian_oracle(schedule.alpha_bars, 0.4, 0.3)
+    noise = random.standard_normal((4, 100, 100, 1)).astype("float32")
+    timesteps = spaced_timesteps(400, 200)
+    images = np.asarray(ddim_sample(oracle, schedule, noise, timesteps, seed_generator(1), eta, clip=False))
+    assert images.mean() == pytest.approx(0.4, abs=0.01)
+    assert images.std() == pytest.approx(0.3, rel=0.03)
+
+
+def test_without_eta_noise_alone_decides(random):
+    schedule, noise = make_schedule("cosine", 20), random.standard_normal((2, 4, 4, 1)).astype("float32")
+    oracle, timesteps = gaussian_oracle(schedule.alpha_bars, 0.0, 0.5), spaced_timesteps(20, 5)
+    for sample in (ddim_sample, dpm_solver_sample):
+        np.testing.assert_array_equal(*(sample(oracle, schedule, noise, timesteps) for _ in range(2)))
+    first, second = (ddim_sample(oracle, schedule, noise, timesteps, seed_generator(s), eta=0.5) for s in (1, 2))
+    assert not np.allclose(first, second)
+
+
+def exact_flow(schedule, noise, mean, deviation):
+    """Where the differential equation of the oracle leads from x_T: the number of deviations off the mean is kept."""
+    alpha_bar = schedule.alpha_bars[-1]
+    offset = noise - np.sqrt(alpha_bar) * mean
+    return mean + deviation * offset / np.sqrt(alpha_bar * deviation**2 + 1 - alpha_bar)
+
+
+@pytest.mark.parametrize(("sample", "order"), [(ddim_sample, 1), (dpm_solver_sample, 2)])
+def test_order_of_convergence(sample, order):
+    schedule = make_schedule("linear", 200_000)
+    oracle = gaussian_oracle(schedule.alpha_bars, 0.4, 0.3)
+    noise = np.linspace(-2, 2, 16, dtype="float32").reshape(1, 4, 4, 1)
+    # Orders hold for steps of equal width in the logarithm of signal over noise; the last, to x_0, is negligible here.
+    log_rates = 0.5 * np.log(schedule.alpha_bars[1:] / (1 - schedule.alpha_bars[1:]))
+    errors = []
+    for number in (16, 32, 64):
+        widths = np.linspace(log_rates[-1], log_rates[20], number)
+        timesteps = 1 + np.abs(log_rates[:, None] - widths).argmin(axis=0)
+        images = np.asarray(sample(oracle, schedule, noise, timesteps, clip=False))
+        errors.append(np.abs(images - exact_flow(schedule, noise, 0.4, 0.3)).max())
+    assert np.log2(np.divide(errors[:-1], errors[1:])) == pytest.approx(order, abs=0.25)
+
+
+def test_second_order_extrapolates_also_over_uneven_steps():
+    schedule, timesteps = make_schedule("cosine", 200), np.array([180, 120, 100, 40, 30, 5])
+    alpha_bars = np.append(schedule.alpha_bars[timesteps], 1)
+    log_rates = 0.5 * np.log(alpha_bars[:-1] / (1 - alpha_bars[:-1]))
+
+    def predict_noise(noisy_images, now):  # implies x_0 = log_rate, a line that the extrapolation follows exactly
+        i = timesteps.tolist().index(int(now[0]))
+        return (noisy_images - np.sqrt(alpha_bars[i]) * log_rates[i]) / np.sqrt(1 - alpha_bars[i])
+
+    expected = 0.7
+    for i, log_rate in enumerate(log_rates):
+        # Of the line, the middle of the step counts; of the first step and the last, the start.
+        middle = log_rate if i in (0, 5) else (log_rate + log_rates[i + 1]) / 2
+        ratio = np.sqrt((1 - alpha_bars[i + 1]) / (1 - alpha_bars[i]))
+        expected = ratio * expected + (np.sqrt(alpha_bars[i + 1]) - ratio * np.sqrt(alpha_bars[i])) * middle
+    noise = np.full((1, 4, 4, 1), 0.7, "float32")
+    images = dpm_solver_sample(predict_noise, schedule, noise, timesteps, clip=False)
+    np.testing.assert_allclose(images, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("eta", "seed"), [(1.5, seed_generator(0)), (-0.1, seed_generator(0)), (0.5, None)])
+def test_impossible_eta_is_refused(eta, seed):
+    noise = np.zeros((1, 4, 4, 1), "float32")
+    with pytest.raises(ValueError, match=f"eta is {eta}"):
+        ddim_sample(predict_zeros, make_schedule("cosine", 10), noise, np.array([10, 5]), seed, eta)
+
+
+def test_inversion_leads_to_noise_that_leads_back(random):
+    schedule = make_schedule("cosine", 200)
+    oracle = gaussian_oracle(schedule.alpha_bars, 0.1, 0.5)
+    images = random.normal(0.1, 0.5, (4, 50, 50, 1)).astype("float32")
+    errors = []
+    for num_steps in (50, 200):
+        timesteps = spaced_timesteps(200, num_steps)
+        noise = np.asarray(ddim_invert(oracle, schedule, images, timesteps))
+        back = ddim_sample(oracle, schedule, noise, timesteps, clip=False)
+        errors.append(np.sqrt(np.mean((back - images) ** 2)))
+    assert noise.mean() == pytest.approx(0, abs=0.05)
+    assert noise.std() == pytest.approx(1, abs=0.05)
+    assert errors[1] < 0.02
+    assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("sample", [ddim_sample, dpm_solver_sample])
+def test_short_samplers_clip_and_visit_their_timesteps(sample):
+    visited = []
+
+    def predict_noise(noisy_images, timesteps):
+        visited.append(np.asarray(timesteps).tolist())
+        return keras.ops.zeros_like(noisy_images)
+
+    noisy, schedule = np.full((2, 4, 4, 1), 50.0, "float32"), make_schedule("cosine", 10)
+    images = sample(predict_noise, schedule, noisy, spaced_timesteps(10, 2))
+    assert visited == [[10, 10], [5, 5]]
+    assert np.max(np.abs(images)) <= 1 + 1e-6

@@ -51,6 +51,13 @@ def test_cosine_schedule_is_equation_17_of_nichol_and_dhariwal():
     np.testing.assert_allclose(make_schedule("cosine", 100).alpha_bars[:-1], expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("num_timesteps", [1, 4, 8])
+def test_variance_preserving_schedule_is_that_of_xiao_et_al(num_timesteps):
+    steps = np.arange(1, num_timesteps + 1)
+    exponents = 0.1 / num_timesteps + 0.5 * (20 - 0.1) * (2 * steps - 1) / num_timesteps**2
+    np.testing.assert_allclose(make_schedule("variance_preserving", num_timesteps).betas[1:], 1 - np.exp(-exponents))
+
+
 @ALL_SCHEDULES
 @pytest.mark.parametrize("t", [2, 7, 20])
 def test_posterior_is_the_product_of_two_gaussians(name, t):
@@ -112,7 +119,7 @@ def test_predict_images_inverts_q_sample(random):
     np.testing.assert_allclose(restored, images, atol=1e-4)
 
 
-@pytest.mark.parametrize("betas", [[0.0, 0.1], [0.1, 0.2, 0.3], [0.0, 0.0, 0.1], [0.0, 0.1, 1.0], [[0.0, 0.1, 0.2]]])
+@pytest.mark.parametrize("betas", [[0.0], [0.1, 0.2, 0.3], [0.0, 0.0, 0.1], [0.0, 0.1, 1.0], [[0.0, 0.1, 0.2]]])
 def test_schedule_refuses_impossible_betas(betas):
     with pytest.raises(ValueError, match="betas"):
         Schedule(np.array(betas))
@@ -131,7 +138,17 @@ def test_make_schedule_names_the_known_schedules():
         make_schedule("quadratic", 10)
 
 
-@ALL_SCHEDULES
+def test_single_steps_lead_where_q_sample_leads(random):
+    schedule, images = make_schedule("cosine", 10), np.full((2, 80, 80, 1), 0.5, "float32")
+    noisy, timesteps = images, [np.full(2, t) for t in range(11)]
+    for t in range(1, 8):
+        noise = random.standard_normal(images.shape).astype("float32")
+        noisy = schedules.q_step_sample(schedule, noisy, timesteps[t], noise)
+    assert np.mean(noisy) == pytest.approx(0.5 * np.sqrt(np.prod(1 - schedule.betas[:8])), abs=0.03)
+    assert np.var(noisy) == pytest.approx(1 - np.prod(1 - schedule.betas[:8]), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_one_timestep_is_too_few(name):
     with pytest.raises(ValueError, match="at least 2"):
         make_schedule(name, 1)

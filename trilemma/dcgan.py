@@ -1,11 +1,10 @@
 """Deep convolutional generative adversarial network (Radford, Metz & Chintala 2016)."""
 
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
-from trilemma.device import scale_loss
-from trilemma.generative import GenerativeModel, check_sides
+from trilemma.adversarial import AdversarialModel, adversarial_losses
+from trilemma.generative import check_sides
 
 
 def _initializer():
@@ -58,7 +57,7 @@ def build_discriminator(image_shape, width=64, batch_normalization=True):
 
 
 @keras.saving.register_keras_serializable("trilemma")
-class DCGAN(GenerativeModel):
+class DCGAN(AdversarialModel):
     """A generator and a discriminator that learn from each other.
 
     Args:
@@ -88,11 +87,6 @@ class DCGAN(GenerativeModel):
         self.generator = build_generator(image_shape, latent_size, generator_width, batch_normalization)
         self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
         self.networks = {"generator": (self.generator,), "discriminator": (self.discriminator,)}
-        names = (
-            "generator_loss", "discriminator_loss", "real_loss", "generated_loss",
-            "real_called_real", "generated_called_real",
-        )  # fmt: skip
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     def call(self, latents, training=False):
         """latents (batch, latent_size) -> images in [0, 1]."""
@@ -105,65 +99,12 @@ class DCGAN(GenerativeModel):
             "discriminator_optimizer": keras.optimizers.Adam(learning_rate, beta_1=0.5),
         }
 
-    def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
-        """Like `keras.Model.compile`, with one optimizer per network."""
-        super().compile(optimizer=generator_optimizer, **kwargs)
-        discriminator_optimizer = keras.optimizers.get(discriminator_optimizer)
-        # Keras scales the loss for float16 only with the one optimizer it knows.
-        loss_scale = keras.optimizers.LossScaleOptimizer
-        if isinstance(self.optimizer, loss_scale) and not isinstance(discriminator_optimizer, loss_scale):
-            discriminator_optimizer = loss_scale(discriminator_optimizer)
-        self.discriminator_optimizer = discriminator_optimizer
-        # Built here, each knows its own variables before a checkpoint is restored.
-        self.optimizer.build(self.generator.trainable_variables)
-        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-
-    def get_compile_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "generator_optimizer": serialize(self.optimizer),
-            "discriminator_optimizer": serialize(self.discriminator_optimizer),
-            "jit_compile": self.jit_compile,
-        }
-
-    def compile_from_config(self, config):
-        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
-
     def compute_losses(self, images, training):
-        """Non-saturating losses (Goodfellow et al. 2014, section 3), in nats, and what the discriminator thinks.
-
-        Returns:
-            real_loss + generated_loss = discriminator_loss; generator_loss; real_called_real and
-            generated_called_real, the shares of real and of generated images that the discriminator takes for real.
-        """
+        """See `adversarial.adversarial_losses`."""
         latents = keras.random.normal((ops.shape(images)[0], self.latent_size), seed=self.seed_generator)
         generated_images = self.generator(latents, training=training)
         real_logits = self.discriminator(2 * images - 1, training=training)
-        generated_logits = self.discriminator(generated_images, training=training)
-        # softplus(-logit) = -log D and softplus(logit) = -log(1 - D).
-        real_loss = ops.mean(ops.softplus(-real_logits))
-        generated_loss = ops.mean(ops.softplus(generated_logits))
-        return {
-            "generator_loss": ops.mean(ops.softplus(-generated_logits)),
-            "discriminator_loss": real_loss + generated_loss,
-            "real_loss": real_loss,
-            "generated_loss": generated_loss,
-            "real_called_real": ops.mean(ops.cast(real_logits > 0, "float32")),
-            "generated_called_real": ops.mean(ops.cast(generated_logits > 0, "float32")),
-        }
-
-    def train_step(self, images):
-        with tf.GradientTape(persistent=True) as tape:
-            losses = self.compute_losses(images, training=True)
-            generator_loss = scale_loss(losses["generator_loss"], self.optimizer)
-            discriminator_loss = scale_loss(losses["discriminator_loss"], self.discriminator_optimizer)
-        generator_variables = self.generator.trainable_variables
-        discriminator_variables = self.discriminator.trainable_variables
-        generator_gradients = tape.gradient(generator_loss, generator_variables)
-        discriminator_gradients = tape.gradient(discriminator_loss, discriminator_variables)
-        self.optimizer.apply(generator_gradients, generator_variables)
-        self.discriminator_optimizer.apply(discriminator_gradients, discriminator_variables)
-        return self.update_trackers(losses)
+        return adversarial_losses(real_logits, self.discriminator(generated_images, training=training))
 
     def sample(self, num_images):
         latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)

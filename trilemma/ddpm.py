@@ -1,5 +1,7 @@
 """Denoising diffusion probabilistic model (Ho et al. 2020)."""
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -21,7 +23,7 @@ class DDPM(GenerativeModel):
     Args:
         image_shape: (height, width, channels).
         num_timesteps: T, also the number of network passes per image; 200 in the article.
-        schedule: "cosine" or "linear".
+        schedule: a name in `schedules.SCHEDULES`.
         prediction: what the network's output is: "velocity" (Salimans & Ho 2022) or "noise" (Ho et al. 2020).
         widths, patch_size: see `unet.build_unet`.
         ema_decay: decay per step of the averaged weights that sample; it warms up, so that the
@@ -51,7 +53,6 @@ class DDPM(GenerativeModel):
             raise ValueError(f'unknown prediction {prediction!r}; expected "velocity" or "noise".')
         self.schedule = schedules.make_schedule(schedule, num_timesteps)
         self.prediction = prediction
-        self.passes_per_image = num_timesteps
         self.ema_decay = ema_decay
         self.network = build_unet(image_shape, widths, patch_size)
         self.ema_network = build_unet(image_shape, widths, patch_size)
@@ -59,6 +60,7 @@ class DDPM(GenerativeModel):
         self.ema_network.trainable = False
         self.networks = {"unet": (self.ema_network, self.network)}
         self.trackers = {"loss": keras.metrics.Mean(name="loss")}
+        self.use_sampler("ddpm")
 
     def call(self, inputs, training=False):
         """Predicts the noise with the averaged weights: [noisy_images, timesteps] -> predicted_noise."""
@@ -99,18 +101,44 @@ class DDPM(GenerativeModel):
             scaled_loss = scale_loss(losses["loss"], self.optimizer)
         variables = self.network.trainable_variables
         self.optimizer.apply(tape.gradient(scaled_loss, variables), variables)
-
-        step = ops.cast(self.optimizer.iterations, "float32")
-        decay = ops.minimum(self.ema_decay, (1 + step) / (10 + step))
-        for average, variable in zip(self.ema_network.weights, self.network.weights, strict=True):
-            average.assign(decay * average + (1 - decay) * variable)
-
+        self.update_average(self.ema_network, self.network)
         return self.update_trackers(losses)
+
+    def use_sampler(self, name, num_steps=None, spacing="uniform", eta=0.0):
+        """Chooses the algorithm that `generate` draws with from now on; the weights stay the same.
+
+        Args:
+            name: "ddpm", the sampler of the paper, over all timesteps; "ddim" or "dpm_solver", over a few of them.
+            num_steps, spacing: see `samplers.spaced_timesteps`; None for all timesteps.
+            eta: see `samplers.ddim_sample`; for "ddim" alone.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            ValueError: unknown name, fewer steps for "ddpm", or see `samplers`.
+        """
+        if name not in ("ddpm", "ddim", "dpm_solver"):
+            raise ValueError(f'unknown sampler {name!r}; expected "ddpm", "ddim" or "dpm_solver".')
+        all_steps = self.schedule.num_timesteps
+        if name == "ddpm" and num_steps not in (None, all_steps):
+            raise ValueError(f'"ddpm" walks all {all_steps} timesteps, not {num_steps}; "ddim" with eta=1 skips some.')
+        timesteps = samplers.spaced_timesteps(all_steps, all_steps if num_steps is None else num_steps, spacing)
+        common = dict(predict_noise=self._predict_noise, schedule=self.schedule)
+        self._sampler = {
+            "ddpm": functools.partial(samplers.ddpm_sample, seed=self.seed_generator, **common),
+            "ddim": functools.partial(
+                samplers.ddim_sample, timesteps=timesteps, seed=self.seed_generator, eta=eta, **common
+            ),
+            "dpm_solver": functools.partial(samplers.dpm_solver_sample, timesteps=timesteps, **common),
+        }[name]
+        self.passes_per_image = len(timesteps)
+        self._compiled_sample = self._sample_uses_xla = None
+        return self
 
     def sample(self, num_images):
         noise = keras.random.normal((num_images, *self.image_shape), seed=self.seed_generator)
-        images = samplers.ddpm_sample(self._predict_noise, self.schedule, noise, self.seed_generator)
-        return ops.clip((images + 1) / 2, 0.0, 1.0)
+        return ops.clip((self._sampler(noisy_images=noise) + 1) / 2, 0.0, 1.0)
 
     def _predict_noise(self, noisy_images, timesteps):
         output = self.ema_network([noisy_images, timesteps], training=False)

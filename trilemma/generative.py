@@ -42,7 +42,7 @@ class GenerativeModel(keras.Model):
         self.built = True
 
     def compute_losses(self, images, training):
-        """Losses of one batch of images in [0, 1]: a dict of scalars, the objective under "loss"."""
+        """Losses of one batch of images in [0, 1]: a dict of scalars, with those that the training step descends."""
         raise NotImplementedError
 
     def sample(self, num_images):
@@ -57,6 +57,13 @@ class GenerativeModel(keras.Model):
         for name, value in losses.items():
             self.trackers[name].update_state(value)
         return {name: tracker.result() for name, tracker in self.trackers.items()}
+
+    def update_average(self, average, network):
+        """Moves the weights of `average` towards those of `network` by 1 - ema_decay, in the first steps by more."""
+        step = keras.ops.cast(self.optimizer.iterations, "float32")
+        decay = keras.ops.minimum(self.ema_decay, (1 + step) / (10 + step))
+        for slow, fast in zip(average.weights, network.weights, strict=True):
+            slow.assign(decay * slow + (1 - decay) * fast)
 
     @property
     def metrics(self):

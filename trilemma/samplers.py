@@ -1,6 +1,7 @@
 """Sampling algorithms over a noise predictor, one function per algorithm box of a paper."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from trilemma import schedules
@@ -24,16 +25,9 @@ def ddpm_step(predict_noise, schedule, noisy_images, timestep, seed, clip=True):
         x_{t-1}, of the same shape.
     """
     timesteps = ops.broadcast_to(timestep, (ops.shape(noisy_images)[0],))
-    predicted_noise = predict_noise(noisy_images, timesteps)
-    images = schedules.predict_images(schedule, noisy_images, timesteps, predicted_noise)
-    if clip:
-        images = ops.clip(images, -1.0, 1.0)
-    mean = (
-        schedules.at_timesteps(schedule.posterior_images, timesteps) * images
-        + schedules.at_timesteps(schedule.posterior_noisy, timesteps) * noisy_images
-    )
-    deviations = schedules.at_timesteps(schedule.posterior_variances**0.5, timesteps)
-    return mean + deviations * keras.random.normal(ops.shape(noisy_images), seed=seed)
+    images = _predict_images(predict_noise, schedule, noisy_images, timesteps, clip)
+    noise = keras.random.normal(ops.shape(noisy_images), seed=seed)
+    return schedules.q_posterior_sample(schedule, images, noisy_images, timesteps, noise)
 
 
 def ddpm_sample(predict_noise, schedule, noisy_images, seed, first_timestep=None, clip=True):
@@ -51,3 +45,154 @@ def ddpm_sample(predict_noise, schedule, noisy_images, seed, first_timestep=None
     return ops.fori_loop(
         0, first, lambda i, x: ddpm_step(predict_noise, schedule, x, first - i, seed, clip), noisy_images
     )
+
+
+def ddgan_sample(draw_images, schedule, noisy_images, seed):
+    """Ancestral sampling of Xiao et al. 2022, section 4: draws x_0 anew in every step, and x_{t-1} given x_t and it.
+
+    Args:
+        draw_images: function (noisy_images, timesteps (batch,)) -> images x_0 of the same shape, in [-1, 1].
+        schedule, seed: as in `ddpm_step`.
+        noisy_images: x_T, standard normal noise.
+
+    Returns:
+        Images x_0 of the same shape, in [-1, 1].
+    """
+
+    def step(i, noisy_images):
+        timesteps = ops.broadcast_to(schedule.num_timesteps - i, (ops.shape(noisy_images)[0],))
+        images = draw_images(noisy_images, timesteps)
+        noise = keras.random.normal(ops.shape(noisy_images), seed=seed)
+        return schedules.q_posterior_sample(schedule, images, noisy_images, timesteps, noise)
+
+    return ops.fori_loop(0, schedule.num_timesteps, step, noisy_images)
+
+
+def spaced_timesteps(num_timesteps, num_steps, spacing="uniform"):
+    """Chooses the timesteps that a short sampler visits.
+
+    Song et al. 2021 (DDIM), appendix D.2: c i, or c i^2, with c such that the last one is T; rounded up here.
+
+    Args:
+        num_timesteps: T of the schedule.
+        num_steps: how many timesteps to visit, 1 ... T.
+        spacing: "uniform", or "quadratic" for more of the small timesteps.
+
+    Returns:
+        int array, falling from T; its length is num_steps, or a little less where quadratic steps would coincide.
+    """
+    if not 1 <= num_steps <= num_timesteps:
+        raise ValueError(f"num_steps is {num_steps}; expected 1 ... {num_timesteps}, the timesteps of the schedule.")
+    if spacing not in ("uniform", "quadratic"):
+        raise ValueError(f'unknown spacing {spacing!r}; expected "uniform" or "quadratic".')
+    shares = np.linspace(0, 1, num_steps + 1)[1:]
+    shares = shares**2 if spacing == "quadratic" else shares
+    return np.unique(np.ceil(shares * num_timesteps - 1e-9).astype("int32"))[::-1]
+
+
+def ddim_sample(predict_noise, schedule, noisy_images, timesteps, seed=None, eta=0.0, clip=True):
+    """Equation 12 of Song et al. 2021 (DDIM) along a subsequence of the timesteps.
+
+    Args:
+        predict_noise, schedule, clip: as in `ddpm_step`.
+        noisy_images: x_t at t = timesteps[0].
+        timesteps: int array, falling, each in 1 ... T; from the last one the way goes to x_0. See `spaced_timesteps`.
+        seed: as in `ddpm_step`; needed for eta > 0 alone.
+        eta: 0 draws no noise on the way, so that x_T decides about x_0; 1 is, over all timesteps, `ddpm_sample`.
+
+    Returns:
+        Images x_0 of the same shape, about [-1, 1].
+
+    Raises:
+        ValueError: eta outside 0 ... 1, or above 0 without a seed.
+    """
+    if not 0 <= eta <= 1 or (eta > 0 and seed is None):
+        raise ValueError(f"eta is {eta}, seed is {seed}; expected an eta in 0 ... 1, and above 0 a seed generator.")
+    signals, next_signals = _alpha_bars(schedule, timesteps)
+    deviations = eta * np.sqrt((1 - next_signals) / (1 - signals) * (1 - signals / next_signals))
+    directions = np.sqrt(1 - next_signals - deviations**2)
+
+    def step(i, noisy_images):
+        now = ops.broadcast_to(_at(timesteps, i, "int32"), (ops.shape(noisy_images)[0],))
+        images = _predict_images(predict_noise, schedule, noisy_images, now, clip)
+        noise = (noisy_images - _at(np.sqrt(signals), i) * images) / _at(np.sqrt(1 - signals), i)
+        noisy_images = _at(np.sqrt(next_signals), i) * images + _at(directions, i) * noise
+        if eta == 0:
+            return noisy_images
+        return noisy_images + _at(deviations, i) * keras.random.normal(ops.shape(noisy_images), seed=seed)
+
+    return ops.fori_loop(0, len(timesteps), step, noisy_images)
+
+
+def ddim_invert(predict_noise, schedule, images, timesteps):
+    """Finds the x_t from which `ddim_sample` with eta = 0, unclipped, leads back to the images, up to its step size.
+
+    The steps of `ddim_sample` in reverse (Song et al. 2021, section 5.4). Each asks the network at the timestep to
+    which it leads, the one that `ddim_sample` asks on the way back; t = 0, from which the first one starts, was never
+    trained.
+
+    Args:
+        predict_noise, schedule: as in `ddpm_step`.
+        images: x_0, (batch, height, width, channels), in [-1, 1].
+        timesteps: as in `ddim_sample`, falling.
+
+    Returns:
+        x_t at t = timesteps[0], of the same shape.
+    """
+    signals, next_signals = (values[::-1] for values in _alpha_bars(schedule, timesteps))
+    timesteps = timesteps[::-1]
+
+    def step(i, noisy_images):
+        now = ops.broadcast_to(_at(timesteps, i, "int32"), (ops.shape(noisy_images)[0],))
+        noise = predict_noise(noisy_images, now)
+        images = (noisy_images - _at(np.sqrt(1 - next_signals), i) * noise) / _at(np.sqrt(next_signals), i)
+        return _at(np.sqrt(signals), i) * images + _at(np.sqrt(1 - signals), i) * noise
+
+    return ops.fori_loop(0, len(timesteps), step, images)
+
+
+def dpm_solver_sample(predict_noise, schedule, noisy_images, timesteps, clip=True):
+    """DPM-Solver++(2M) of Lu et al. 2022 (arXiv 2211.01095), algorithm 2: second order at one pass per step.
+
+    Solves the same differential equation as `ddim_sample` with eta = 0, which is its first-order version, but
+    extrapolates x_0 from the two latest predictions. The first step and the last, to x_0, are of first order.
+
+    Args: as in `ddim_sample`.
+
+    Returns:
+        Images x_0 of the same shape, about [-1, 1].
+    """
+    signals, next_signals = _alpha_bars(schedule, timesteps)
+    ratios = np.sqrt((1 - next_signals) / (1 - signals))
+    gains = np.sqrt(next_signals) - ratios * np.sqrt(signals)
+    # lambda = log(signal rate / noise rate); it is infinite at x_0.
+    log_rates = 0.5 * np.log(signals / (1 - signals))
+    widths = np.diff(log_rates)
+    extrapolation = np.zeros(len(timesteps))
+    extrapolation[1:-1] = 0.5 * widths[1:] / widths[:-1]
+
+    def step(i, state):
+        noisy_images, previous = state
+        now = ops.broadcast_to(_at(timesteps, i, "int32"), (ops.shape(noisy_images)[0],))
+        images = _predict_images(predict_noise, schedule, noisy_images, now, clip)
+        extrapolated = images + _at(extrapolation, i) * (images - previous)
+        return _at(ratios, i) * noisy_images + _at(gains, i) * extrapolated, images
+
+    images, _ = ops.fori_loop(0, len(timesteps), step, (noisy_images, ops.zeros_like(noisy_images)))
+    return images
+
+
+def _alpha_bars(schedule, timesteps):
+    """alpha_bar at the timesteps, and after the step from each: at the next one, in the end at x_0."""
+    alpha_bars = schedule.alpha_bars[np.append(timesteps, 0)]
+    return alpha_bars[:-1], alpha_bars[1:]
+
+
+def _at(values, i, dtype="float32"):
+    return ops.take(ops.convert_to_tensor(np.ascontiguousarray(values), dtype), i)
+
+
+def _predict_images(predict_noise, schedule, noisy_images, timesteps, clip):
+    predicted_noise = predict_noise(noisy_images, timesteps)
+    images = schedules.predict_images(schedule, noisy_images, timesteps, predicted_noise)
+    return ops.clip(images, -1.0, 1.0) if clip else images

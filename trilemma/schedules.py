@@ -28,11 +28,11 @@ class Schedule:
     def __post_init__(self):
         if (
             self.betas.ndim != 1
-            or len(self.betas) < 3
+            or len(self.betas) < 2
             or self.betas[0] != 0
             or not np.all((self.betas[1:] > 0) & (self.betas[1:] < 1))
         ):
-            raise ValueError(f"betas are {self.betas}; expected 0 followed by at least two values in (0, 1).")
+            raise ValueError(f"betas are {self.betas}; expected 0 followed by values in (0, 1).")
         self.betas.setflags(write=False)
 
     @property
@@ -99,11 +99,28 @@ def cosine_schedule(num_timesteps, offset=0.008):
     return Schedule(np.concatenate([[0.0], np.minimum(betas, 0.999)]))
 
 
-SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
+def variance_preserving_schedule(num_timesteps):
+    """alpha_bar at t / T of the stochastic process whose rate of noise grows from 0.1 to 20; made for a few long steps.
+
+    Song et al. 2021 (score-based models), appendix C, discretised as in Xiao et al. 2022, appendix B.
+
+    Args:
+        num_timesteps: T, at least 1.
+    """
+    times = np.linspace(0, 1, num_timesteps + 1)
+    log_alpha_bars = -0.1 * times - 0.5 * (20 - 0.1) * times**2
+    return Schedule(np.concatenate([[0.0], 1 - np.exp(np.diff(log_alpha_bars))]))
+
+
+SCHEDULES = {
+    "linear": linear_schedule,
+    "cosine": cosine_schedule,
+    "variance_preserving": variance_preserving_schedule,
+}
 
 
 def make_schedule(name, num_timesteps):
-    """Builds the schedule called "linear" or "cosine" with T = `num_timesteps`."""
+    """Builds the schedule of this name in `SCHEDULES` with T = `num_timesteps`."""
     if name not in SCHEDULES:
         raise ValueError(f"unknown schedule {name!r}; expected one of {sorted(SCHEDULES)}.")
     return SCHEDULES[name](num_timesteps)
@@ -138,6 +155,15 @@ def q_sample(schedule, images, timesteps, noise):
     )
 
 
+def q_step_sample(schedule, images, timesteps, noise):
+    """Draws x_t given x_{t-1}: sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) noise (Ho et al. 2020, equation 2).
+
+    Shapes as in `q_sample`; timesteps from 1.
+    """
+    betas = at_timesteps(schedule.betas, timesteps)
+    return ops.sqrt(1 - betas) * images + ops.sqrt(betas) * noise
+
+
 def predict_images(schedule, noisy_images, timesteps, predicted_noise):
     """Solves `q_sample` for x_0, given the noise (Ho et al. 2020, equation 15).
 
@@ -145,6 +171,18 @@ def predict_images(schedule, noisy_images, timesteps, predicted_noise):
     """
     noise_part = at_timesteps(schedule.noise_rates, timesteps) * predicted_noise
     return (noisy_images - noise_part) / at_timesteps(schedule.signal_rates, timesteps)
+
+
+def q_posterior_sample(schedule, images, noisy_images, timesteps, noise):
+    """Draws x_{t-1} given x_t and x_0 (Ho et al. 2020, equations 6 and 7); at t = 1 it is x_0.
+
+    Shapes as in `q_sample`; timesteps from 1.
+    """
+    mean = (
+        at_timesteps(schedule.posterior_images, timesteps) * images
+        + at_timesteps(schedule.posterior_noisy, timesteps) * noisy_images
+    )
+    return mean + at_timesteps(schedule.posterior_variances**0.5, timesteps) * noise
 
 
 def velocity(schedule, images, timesteps, noise):

@@ -1,4 +1,4 @@
-"""The U-Net that predicts noise, built from plain functions (Ho et al. 2020, appendix B).
+"""The U-Net that looks at noisy images, built from plain functions (Ho et al. 2020, appendix B).
 
 One deviation keeps it fast: the first convolution folds each `patch_size` x `patch_size` square of
 pixels into channels and the last one unfolds it, so that the 28x28 image is processed at 14x14 and 7x7.
@@ -43,22 +43,32 @@ class SinusoidalEmbedding(layers.Layer):
         return {**super().get_config(), "size": self.size, "max_period": self.max_period}
 
 
-def residual_block(x, time, width):
+def _normalise(x, style):
+    if style is None:
+        return layers.GroupNormalization(8)(x)
+    x = layers.GroupNormalization(8, center=False, scale=False)(x)
+    scale, shift = ops.split(layers.Reshape((1, 1, 2 * x.shape[-1]))(layers.Dense(2 * x.shape[-1])(style)), 2, axis=-1)
+    return x * (1 + scale) + shift
+
+
+def residual_block(x, time, width, style=None):
     """Two normalised 3x3 convolutions around an added time embedding, plus a shortcut.
 
     Args:
         x: feature maps (batch, height, width, channels).
         time: time embedding (batch, size).
         width: channels of the output.
+        style: None, or (batch, size): decides scale and shift of the normalised features, which are learnt
+            constants otherwise.
 
     Returns:
         Feature maps (batch, height, width, width).
     """
     shortcut = x if x.shape[-1] == width else layers.Conv2D(width, 1)(x)
-    x = layers.Activation("swish")(layers.GroupNormalization(8)(x))
+    x = layers.Activation("swish")(_normalise(x, style))
     x = layers.Conv2D(width, 3, padding="same")(x)
     x = layers.Add()([x, layers.Reshape((1, 1, width))(layers.Dense(width)(time))])
-    x = layers.Activation("swish")(layers.GroupNormalization(8)(x))
+    x = layers.Activation("swish")(_normalise(x, style))
     # A block that starts as the identity makes a deep network easy to train.
     x = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros")(x)
     return layers.Add()([shortcut, x])
@@ -79,22 +89,31 @@ def attention_block(x, num_heads=4):
     return layers.Add()([x, layers.Reshape((height, width, channels))(tokens)])
 
 
-def build_unet(image_shape, widths=(64, 96), patch_size=2):
+def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None):
     """Builds the network eps_theta(x_t, t) of Ho et al. 2020, with one residual block per resolution and direction.
+
+    With latents z it is the generator G(x_t, z, t) of Xiao et al. 2022: a small network maps z to a style.
 
     Args:
         image_shape: (height, width, channels); height and width divisible by
             `patch_size * 2 ** (len(widths) - 1)`.
         widths: channels at each resolution, finest first; multiples of 8.
         patch_size: side of the squares of pixels that are folded into channels.
+        latent_size: dimensions of z; None for a network without.
 
     Returns:
-        A Functional model: [noisy_images (batch, height, width, channels), timesteps (batch,)] ->
-        prediction, float32, of the images' shape.
+        A Functional model: [noisy_images (batch, height, width, channels), timesteps (batch,)], with latents
+        [..., latents (batch, latent_size)], -> prediction, float32, of the images' shape.
     """
     check_sides(image_shape, patch_size * 2 ** (len(widths) - 1))
     noisy_images = layers.Input(image_shape, name="noisy_images")
     timesteps = layers.Input((), dtype="int32", name="timesteps")
+    inputs, style = [noisy_images, timesteps], None
+    if latent_size is not None:
+        latents = layers.Input((latent_size,), name="latents")
+        inputs.append(latents)
+        style = layers.Dense(4 * widths[0], activation="swish")(latents)
+        style = layers.Dense(4 * widths[0], activation="swish")(style)
 
     time = SinusoidalEmbedding(widths[0])(timesteps)
     time = layers.Dense(4 * widths[0], activation="swish")(time)
@@ -105,15 +124,15 @@ def build_unet(image_shape, widths=(64, 96), patch_size=2):
     for level, width in enumerate(widths):
         if level > 0:
             x = layers.Conv2D(width, 3, strides=2, padding="same")(x)
-        x = residual_block(x, time, width)
+        x = residual_block(x, time, width, style)
         skips.append(x)
 
-    x = residual_block(x, time, widths[-1])
+    x = residual_block(x, time, widths[-1], style)
     x = attention_block(x)
-    x = residual_block(x, time, widths[-1])
+    x = residual_block(x, time, widths[-1], style)
 
     for level, width in reversed(list(enumerate(widths))):
-        x = residual_block(layers.Concatenate()([x, skips.pop()]), time, width)
+        x = residual_block(layers.Concatenate()([x, skips.pop()]), time, width, style)
         if level > 0:
             x = layers.Conv2DTranspose(widths[level - 1], 2, strides=2)(x)
 
@@ -121,4 +140,4 @@ def build_unet(image_shape, widths=(64, 96), patch_size=2):
     prediction = layers.Conv2DTranspose(
         image_shape[-1], patch_size, strides=patch_size, kernel_initializer="zeros", dtype="float32", name="unfold"
     )(x)
-    return keras.Model([noisy_images, timesteps], prediction, name="unet")
+    return keras.Model(inputs, prediction, name="unet")

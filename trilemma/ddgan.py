@@ -1,0 +1,165 @@
+"""Denoising diffusion GAN (Xiao, Kreis & Vahdat 2022): a few long denoising steps, each drawn by a GAN."""
+
+import keras
+import tensorflow as tf
+from keras import layers, ops
+
+from trilemma import samplers, schedules
+from trilemma.adversarial import AdversarialModel, adversarial_losses
+from trilemma.generative import check_sides
+from trilemma.unet import SinusoidalEmbedding, build_unet
+
+
+def build_generator(image_shape, latent_size, widths, patch_size):
+    """The U-Net with latents, and tanh at the end.
+
+    Returns:
+        A Functional model: [noisy_images, timesteps (batch,), latents (batch, latent_size)] -> images of the shape of
+        noisy_images, float32 in [-1, 1].
+    """
+    unet = build_unet(image_shape, widths, patch_size, latent_size)
+    return keras.Model(unet.inputs, layers.Activation("tanh", dtype="float32")(unet.output), name="generator")
+
+
+def build_discriminator(image_shape, width=64):
+    """Judges x_{t-1} in the light of x_t and t; strided convolutions, LeakyReLU, an added time embedding.
+
+    Returns:
+        A Functional model: [images x_{t-1}, noisy_images x_t, each (batch, height, width, channels), timesteps
+        (batch,)] -> logits (batch, 1), float32, above 0 for "real".
+    """
+    images = layers.Input(image_shape, name="images")
+    noisy_images = layers.Input(image_shape, name="noisy_images")
+    timesteps = layers.Input((), dtype="int32", name="timesteps")
+    time = layers.Dense(2 * width, activation="swish")(SinusoidalEmbedding(width)(timesteps))
+
+    x = layers.Concatenate()([images, noisy_images])
+    for features, kernel_size, strides in [(width, 4, 2), (2 * width, 4, 2), (2 * width, 3, 1), (4 * width, 3, 2)]:
+        x = layers.Conv2D(features, kernel_size, strides=strides, padding="same")(x)
+        x = layers.LeakyReLU(0.2)(x + layers.Reshape((1, 1, features))(layers.Dense(features)(time)))
+    x = layers.Conv2D(1, x.shape[1:3], dtype="float32")(x)
+    return keras.Model([images, noisy_images, timesteps], layers.Flatten(dtype="float32")(x), name="discriminator")
+
+
+@keras.saving.register_keras_serializable("trilemma")
+class DDGAN(AdversarialModel):
+    """Removes noise in T long steps, T small.
+
+    Over a long step q(x_{t-1} | x_t) is no Gaussian any more: many images fit the same x_t. So a generator draws one
+    of them, x_0 = G(x_t, z, t), the posterior q(x_{t-1} | x_t, x_0) leads on to x_{t-1}, and a discriminator compares
+    pairs (x_{t-1}, x_t) with real ones.
+
+    Args:
+        image_shape: (height, width, channels); height and width divisible by 4.
+        num_timesteps: T, also the number of passes per image; 4 in the paper, 1 makes it a GAN.
+        latent_size: dimensions of z.
+        widths, patch_size: of the generator, see `unet.build_unet`.
+        discriminator_width: channels of its first feature map.
+        r1_weight: gamma of the gradient penalty.
+        r1_interval: the penalty enters every so many steps, as many times as strong ("lazy", Karras et al. 2020).
+            Adam with beta_2 = 0.9 forgets within ten steps and would damp what follows rarer, larger penalties.
+        ema_decay: decay per step of the averaged generator that samples; it warms up.
+        seed: integer that makes noise, latents and timesteps repeatable.
+    """
+
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        num_timesteps=4,
+        latent_size=64,
+        widths=(64, 96),
+        patch_size=2,
+        discriminator_width=64,
+        r1_weight=0.05,
+        r1_interval=4,
+        ema_decay=0.999,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(image_shape, seed, **kwargs)
+        check_sides(image_shape, 4)
+        self.config = dict(
+            image_shape=tuple(image_shape), num_timesteps=num_timesteps, latent_size=latent_size,
+            widths=tuple(widths), patch_size=patch_size, discriminator_width=discriminator_width,
+            r1_weight=r1_weight, r1_interval=r1_interval, ema_decay=ema_decay, seed=seed,
+        )  # fmt: skip
+        self.schedule = schedules.make_schedule("variance_preserving", num_timesteps)
+        self.passes_per_image = num_timesteps
+        self.latent_size = latent_size
+        self.r1_weight = r1_weight
+        self.r1_interval = r1_interval
+        self.ema_decay = ema_decay
+        self.generator = build_generator(image_shape, latent_size, widths, patch_size)
+        self.ema_generator = build_generator(image_shape, latent_size, widths, patch_size)
+        self.ema_generator.set_weights(self.generator.get_weights())
+        self.ema_generator.trainable = False
+        self.discriminator = build_discriminator(image_shape, discriminator_width)
+        self.networks = {"generator": (self.ema_generator, self.generator), "discriminator": (self.discriminator,)}
+
+    def call(self, inputs, training=False):
+        """Draws x_0 with the averaged weights: [noisy_images, timesteps, latents] -> images in [-1, 1]."""
+        return self.ema_generator(inputs, training=training)
+
+    def default_optimizers(self, learning_rate, num_steps):
+        """Arguments for `compile`: Adam with beta_1 = 0.5, beta_2 = 0.9 and a cosine down to zero for both networks."""
+
+        def optimizer():
+            schedule = keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
+            return keras.optimizers.Adam(schedule, beta_1=0.5, beta_2=0.9)
+
+        return {"generator_optimizer": optimizer(), "discriminator_optimizer": optimizer()}
+
+    def compute_losses(self, images, training):
+        """Section 3.2 of Xiao et al. 2022, see `adversarial.adversarial_losses`.
+
+        In training the discriminator's loss also holds the penalty r1_weight / 2 |grad_{x_{t-1}} D(x_{t-1}, x_t, t)|^2
+        on real pairs.
+        """
+        images = 2 * images - 1
+        num_images = ops.shape(images)[0]
+        timesteps = keras.random.randint((num_images,), 1, self.schedule.num_timesteps + 1, seed=self.seed_generator)
+        first_noise, second_noise, posterior_noise = (
+            keras.random.normal(ops.shape(images), seed=self.seed_generator) for _ in range(3)
+        )
+        latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
+        real = schedules.q_sample(self.schedule, images, timesteps - 1, first_noise)
+        noisy_images = schedules.q_step_sample(self.schedule, real, timesteps, second_noise)
+
+        generator = self.generator if training else self.ema_generator
+        drawn = generator([noisy_images, timesteps, latents], training=training)
+        generated = schedules.q_posterior_sample(self.schedule, drawn, noisy_images, timesteps, posterior_noise)
+        losses = adversarial_losses(
+            self.discriminator([real, noisy_images, timesteps], training=training),
+            self.discriminator([generated, noisy_images, timesteps], training=training),
+        )
+        if training:
+            losses["discriminator_loss"] += self._lazy_penalty(real, noisy_images, timesteps)
+        return losses
+
+    def _lazy_penalty(self, real, noisy_images, timesteps):
+        def penalty():
+            with tf.GradientTape() as tape:
+                tape.watch(real)
+                logits = self.discriminator([real, noisy_images, timesteps], training=True)
+            gradients = tape.gradient(logits, real)
+            return self.r1_interval * self.r1_weight / 2 * ops.mean(ops.sum(ops.square(gradients), axis=(1, 2, 3)))
+
+        is_due = ops.equal(self.discriminator_optimizer.iterations % self.r1_interval, 0)
+        return ops.cond(is_due, penalty, lambda: 0.0)
+
+    def train_step(self, images):
+        losses = super().train_step(images)
+        self.update_average(self.ema_generator, self.generator)
+        return losses
+
+    def sample(self, num_images):
+        noise = keras.random.normal((num_images, *self.image_shape), seed=self.seed_generator)
+        images = samplers.ddgan_sample(self._draw_images, self.schedule, noise, self.seed_generator)
+        return ops.clip((images + 1) / 2, 0.0, 1.0)
+
+    def _draw_images(self, noisy_images, timesteps):
+        latents = keras.random.normal((ops.shape(timesteps)[0], self.latent_size), seed=self.seed_generator)
+        return self([noisy_images, timesteps, latents])
+
+    def get_config(self):
+        return self.config
