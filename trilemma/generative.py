@@ -1,5 +1,6 @@
 """The contract of every generative model: train with `fit`, draw with `generate`."""
 
+import functools
 import numbers
 
 import keras
@@ -97,7 +98,9 @@ class GenerativeModel(keras.Model):
             raise ValueError(f"{self.name} has no classes, yet labels were given; leave labels out.")
         use_xla = self.jit_compile is True
         if self._sample_uses_xla != use_xla:
-            self._compiled_sample, self._sample_uses_xla = tf.function(self.sample, jit_compile=use_xla), use_xla
+            # A partial is a function of its own; one method traced for many models makes TensorFlow warn of retracing.
+            sample = functools.partial(self.sample)
+            self._compiled_sample, self._sample_uses_xla = tf.function(sample, jit_compile=use_xla), use_xla
         batch_size = min(batch_size, num_images)
         state = self.seed_generator.state
         state_before = tf.convert_to_tensor(state)
