@@ -17,8 +17,7 @@ def results_table():
     names = [f"{row}_{data_set}" for data_set in data.CLASS_NAMES for row in ("real", *MODELS, "gaussian")]
     columns = {"model": "", "num_images": "d", "num_seeds": "d", "frechet_distance": ".1f", "precision": ".2f"}
     columns |= {"recall": ".2f", "passes_per_image": "d", "images_per_second": ",.1f"}
-    rows = [{"model": name, **results[name]} for name in names if name in results]
-    return records.markdown_table([{**row, "num_seeds": len(row["seeds"])} for row in rows], columns)
+    return seeds_table([{"model": name, **results[name]} for name in names], columns)
 
 
 def stacked_table():
@@ -26,7 +25,13 @@ def stacked_table():
     results = records.load_results("scoreboard_26000")
     columns = {"Stacked-MNIST": "", "num_images": "d", "num_seeds": "d", "modes_covered": ".0f", "mode_kl": ".3f"}
     names = sorted(results, key=lambda name: results[name]["mode_kl"])
-    rows = [{"Stacked-MNIST": name.removesuffix("_stacked_mnist"), **results[name]} for name in names]
+    return seeds_table(
+        [{"Stacked-MNIST": name.removesuffix("_stacked_mnist"), **results[name]} for name in names], columns
+    )
+
+
+def seeds_table(rows, columns):
+    """Rows of a scoreboard as Markdown, with the number of their seeds."""
     return records.markdown_table([{**row, "num_seeds": len(row["seeds"])} for row in rows], columns)
 
 

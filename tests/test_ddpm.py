@@ -210,6 +210,8 @@ def test_another_sampler_replaces_the_compiled_one():
     [
         (("euler",), "unknown sampler 'euler'"),
         (("ddpm", 5), "walks all 10 timesteps, not 5"),
+        (("ddpm", None, "quadratic"), "walks all 10 timesteps, not None .quadratic."),
+        (("dpm_solver", 5, "uniform", 0.5), "eta is 0.5, but only"),
         (("ddim", 11), "num_steps is 11"),
     ],
 )

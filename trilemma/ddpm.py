@@ -116,29 +116,30 @@ class DDPM(GenerativeModel):
             The model itself.
 
         Raises:
-            ValueError: unknown name, fewer steps for "ddpm", or see `samplers`.
+            ValueError: unknown name, an argument that this sampler does not have, or see `samplers`.
         """
         if name not in ("ddpm", "ddim", "dpm_solver"):
             raise ValueError(f'unknown sampler {name!r}; expected "ddpm", "ddim" or "dpm_solver".')
         all_steps = self.schedule.num_timesteps
-        if name == "ddpm" and num_steps not in (None, all_steps):
-            raise ValueError(f'"ddpm" walks all {all_steps} timesteps, not {num_steps}; "ddim" with eta=1 skips some.')
+        if name == "ddpm" and (num_steps is not None or spacing != "uniform"):
+            chosen = f"{num_steps} ({spacing})"
+            raise ValueError(f'"ddpm" walks all {all_steps} timesteps, not {chosen}; "ddim" with eta=1 skips some.')
+        if name != "ddim" and eta != 0:
+            raise ValueError(f'eta is {eta}, but only "ddim" has one; leave it out for {name!r}.')
         timesteps = samplers.spaced_timesteps(all_steps, all_steps if num_steps is None else num_steps, spacing)
-        common = dict(predict_noise=self._predict_noise, schedule=self.schedule)
-        self._sampler = {
-            "ddpm": functools.partial(samplers.ddpm_sample, seed=self.seed_generator, **common),
-            "ddim": functools.partial(
-                samplers.ddim_sample, timesteps=timesteps, seed=self.seed_generator, eta=eta, **common
-            ),
-            "dpm_solver": functools.partial(samplers.dpm_solver_sample, timesteps=timesteps, **common),
+        sample, arguments = {
+            "ddpm": (samplers.ddpm_sample, dict(seed=self.seed_generator)),
+            "ddim": (samplers.ddim_sample, dict(timesteps=timesteps, seed=self.seed_generator, eta=eta)),
+            "dpm_solver": (samplers.dpm_solver_sample, dict(timesteps=timesteps)),
         }[name]
+        self._sampler = functools.partial(sample, self._predict_noise, self.schedule, **arguments)
         self.passes_per_image = len(timesteps)
         self._compiled_sample = self._sample_uses_xla = None
         return self
 
     def sample(self, num_images):
         noise = keras.random.normal((num_images, *self.image_shape), seed=self.seed_generator)
-        return ops.clip((self._sampler(noisy_images=noise) + 1) / 2, 0.0, 1.0)
+        return ops.clip((self._sampler(noise) + 1) / 2, 0.0, 1.0)
 
     def _predict_noise(self, noisy_images, timesteps):
         output = self.ema_network([noisy_images, timesteps], training=False)
