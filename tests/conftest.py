@@ -1,6 +1,7 @@
 import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # As `import trilemma` sets it, which comes after TensorFlow here.
 
 import keras
 import numpy as np

@@ -1,3 +1,7 @@
+import os
+import pathlib
+import platform
+
 import keras
 import numpy as np
 import pytest
@@ -94,6 +98,22 @@ def test_description_names_devices_and_precision():
 def test_device_name_is_one_short_line():
     assert "\n" not in device_name()
     assert len(device_name()) > 3
+
+
+@pytest.mark.parametrize(
+    "cpuinfo, name",
+    [
+        ("processor\t: 0\nmodel name\t: Xeon @ 2 GHz\nflags\t\t: fpu avx2 avx512f\n\n", "Xeon @ 2 GHz (AVX-512)"),
+        ("processor\t: 0\nmodel name\t: EPYC\nflags\t\t: fpu avx avx2\n\nprocessor\t: 1\n", "EPYC (AVX2)"),
+        ("processor\t: 0\nmodel name\t: Atom\nflags\t\t: fpu avx\n", "Atom"),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", "aarch64"),
+    ],
+)
+def test_device_name_tells_processors_of_one_name_apart(monkeypatch, cpuinfo, name):
+    monkeypatch.setattr(pathlib.Path, "exists", lambda _: True)
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda _: cpuinfo)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert device_name() == f"CPU, {os.cpu_count()} cores, {name}"
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

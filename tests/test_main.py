@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trilemma import __main__ as command_line
-from trilemma import data, pretrained, recipes, scoreboard
+from trilemma import data, device, pretrained, recipes, scoreboard
 from trilemma.recipes import Recipe
 
 
@@ -139,7 +139,7 @@ def test_models_are_scored_against_the_trained_classifier(run, workplace, monkey
 
 
 @pytest.mark.slow
-def test_a_row_gathers_its_seeds_until_the_weights_change(run, workplace):
+def test_a_row_gathers_its_seeds_until_weights_or_device_change(run, workplace, monkeypatch):
     run("train", "classifier_mnist", "vae_mnist")
     reference = pretrained.load_arrays("reference_mnist")
     pretrained.save_arrays("reference_mnist", {**reference, "labels": np.arange(64, dtype="uint8") % 10})
@@ -155,3 +155,5 @@ def test_a_row_gathers_its_seeds_until_the_weights_change(run, workplace):
     assert first["spread"] == {} != both["spread"]
     pretrained.save_pretrained("vae_mnist", recipes.get_recipe("vae_mnist").build(), minutes=0.0)
     assert seeds_after("2")["seeds"] == [2]
+    monkeypatch.setattr(device, "device_name", lambda: "another machine, of another speed")
+    assert seeds_after("3")["seeds"] == [3]

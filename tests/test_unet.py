@@ -1,9 +1,10 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
-from trilemma.unet import SinusoidalEmbedding, attention_block, build_unet, residual_block
+from trilemma.unet import GroupNormalization, SinusoidalEmbedding, attention_block, build_unet, residual_block
 
 
 def randomised(network, random):
@@ -30,6 +31,33 @@ def test_embedding_tells_all_timesteps_apart_in_half_precision():
 def test_embedding_refuses_odd_or_tiny_sizes(size):
     with pytest.raises(ValueError, match="size"):
         SinusoidalEmbedding(size)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_group_normalisation_is_that_of_keras_with_its_gradients(affine, random):
+    ours, keras_layer = (
+        each(4, center=affine, scale=affine) for each in (GroupNormalization, layers.GroupNormalization)
+    )
+    features = tf.constant(3 + 2 * random.standard_normal((3, 5, 7, 12)), "float32")
+    direction = tf.constant(random.standard_normal(features.shape), "float32")
+    results = []
+    for layer in (ours, keras_layer):
+        layer.build(features.shape)
+        layer.set_weights([np.linspace(0.5, 2, 12) + i for i, _ in enumerate(layer.weights)])
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            output = layer(features)
+        results.append([output, *tape.gradient(output, [features, *layer.weights], direction)])
+    assert len(results[0]) == (4 if affine else 2)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_group_normalisation_of_a_constant_is_zero_and_keeps_half_precision():
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    output = GroupNormalization(2)(np.full((1, 3, 3, 4), 100.3, "float32"))
+    assert output.dtype == "bfloat16"
+    np.testing.assert_allclose(np.asarray(output, "float32"), 0, atol=0.01)
 
 
 @pytest.mark.parametrize("image_shape, widths, patch_size", [((8, 8, 1), (8, 16), 2), ((12, 8, 3), (8,), 4)])

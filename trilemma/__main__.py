@@ -77,7 +77,7 @@ def score(names, num_images, seeds):
     """Scores models and the bounding rows; updates results/scoreboard_<num_images>.json after every seed.
 
     One file per number of images, since scores at different numbers must not be compared. A row keeps its runs with
-    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights.
+    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights and device.
     """
     bounds = {"real": scoreboard.score_real, "gaussian": scoreboard.score_gaussian}
     known = [f"{kind}_{data_set}" for data_set in data.DATA_SETS for kind in bounds]
@@ -100,8 +100,9 @@ def score(names, num_images, seeds):
                 model = pretrained.load_pretrained(name)
                 run = scoreboard.score(model, data_set, num_images, seed, progress=True)
             row = records.read_results(f"scoreboard_{num_images}").get(name, {})
-            runs = {each["seed"]: each for each in row.get("runs", []) if row["files_sha256"] == files}
-            runs[seed] = {**run, **records.environment()}
+            run |= records.environment()
+            same = [each for each in row.get("runs", []) if each["device"] == run["device"]]
+            runs = {each["seed"]: each for each in same if row["files_sha256"] == files} | {seed: run}
             runs = [runs[each] for each in sorted(runs)]
             row = {
                 **scoreboard.summarise(runs),
