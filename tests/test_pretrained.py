@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from trilemma import pretrained, recipes
-from trilemma.pretrained import list_pretrained, load_arrays, load_pretrained, save_arrays, save_pretrained
+from trilemma.pretrained import (
+    list_pretrained,
+    load_arrays,
+    load_pretrained,
+    save_arrays,
+    save_pretrained,
+    weights_name,
+)
 
 MEGABYTE = 10**6
 
@@ -29,14 +36,21 @@ def test_weights_survive_in_half_precision(shipped_vae):
     np.testing.assert_allclose(loaded.generate(2, seed=0), model.generate(2, seed=0), atol=2e-3)
 
 
-def test_every_network_of_a_ddpm_gets_the_averaged_weights(weights_dir, monkeypatch, random):
+@pytest.fixture
+def shipped_ddpm(weights_dir, monkeypatch, random):
+    """A tiny DDPM with random averaged weights as the only shipped model."""
     settings = dict(image_shape=(8, 8, 1), widths=(8, 16), num_timesteps=3)
     monkeypatch.setitem(recipes.RECIPES, "ddpm_mnist", recipes.Recipe("ddpm.DDPM", "mnist", settings))
     model = recipes.get_recipe("ddpm_mnist").build()
     averages = [random.standard_normal(weight.shape) for weight in model.ema_network.get_weights()]
     model.ema_network.set_weights(averages)
     save_pretrained("ddpm_mnist", model)
-    loaded = load_pretrained("ddpm_mnist")
+    return model
+
+
+def test_every_network_of_a_ddpm_gets_the_averaged_weights(shipped_ddpm):
+    model, loaded = shipped_ddpm, load_pretrained("ddpm_mnist")
+    averages = model.ema_network.get_weights()
     for network in (loaded.network, loaded.ema_network):
         for average, restored in zip(averages, network.get_weights(), strict=True):
             np.testing.assert_allclose(restored, average, rtol=1e-3, atol=1e-6)
@@ -77,6 +91,25 @@ def test_arrays_keep_whole_numbers_exactly(weights_dir):
 def test_only_models_are_listed(shipped_vae):
     save_arrays("reference_mnist", {"labels": np.zeros(3, "uint8")})
     assert list_pretrained() == ["vae_mnist"]
+
+
+def test_samplers_are_listed_with_the_weights_that_they_need(shipped_ddpm, monkeypatch):
+    monkeypatch.setattr(
+        pretrained, "SAMPLERS", {"two": ("ddpm", dict(name="ddim", num_steps=2)), "one": ("student", {})}
+    )
+    assert list_pretrained() == ["ddpm_mnist", "two_mnist"]
+    assert weights_name("two_mnist") == weights_name("ddpm_mnist") == "ddpm_mnist"
+    plain, two = load_pretrained("ddpm_mnist"), load_pretrained("two_mnist")
+    assert (plain.passes_per_image, two.passes_per_image) == (3, 2)
+    for one, other in zip(plain.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kind", pretrained.SAMPLERS)
+def test_every_sampler_is_one_of_its_model(kind):
+    base, arguments = pretrained.SAMPLERS[kind]
+    model = recipes.get_recipe(f"{base}_mnist").build().use_sampler(**arguments)
+    assert model.passes_per_image == arguments["num_steps"]
 
 
 @pytest.mark.parametrize("name", ["vae", "reference_mnist", "ddpm_mnist"])
@@ -126,7 +159,7 @@ def test_shipped_files_stay_small():
 
 def test_shipped_models_tell_how_they_were_trained():
     index = pretrained.pretrained_index()
-    for name in list_pretrained():
+    for name in {weights_name(name) for name in list_pretrained()}:
         assert index[name]["command"] == f"python -m trilemma train {name}"
         assert index[name]["minutes"] > 0
         assert index[name]["device"]

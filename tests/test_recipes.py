@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from trilemma import data, recipes
+from trilemma import data, pretrained, recipes
 from trilemma.recipes import RECIPES, Recipe, get_recipe, train
 
 MODELS = {
@@ -62,7 +62,7 @@ def test_unknown_names_list_the_known_ones():
 
 def test_every_kind_of_model_has_a_recipe_for_both_data_sets():
     kinds = {name.removesuffix("_fashion_mnist") for name in RECIPES if name.endswith("_fashion_mnist")}
-    assert {"classifier", "vae", "vae2", "dcgan", "dcgan2", "ddpm"} <= kinds
+    assert {"classifier", "vae", "vae2", "dcgan", "dcgan2", "ddpm", "student", "ddgan"} <= kinds
     for kind in kinds:
         mnist, fashion = get_recipe(f"{kind}_mnist"), get_recipe(f"{kind}_fashion_mnist")
         assert dataclasses.replace(mnist, data_set="fashion_mnist") == fashion
@@ -81,6 +81,15 @@ def test_recipe_builds_its_model(name):
     assert model.seed == recipe.seed
     for key, value in recipe.arguments.items():
         assert model.get_config()[key] == value
+
+
+def test_a_student_is_prepared_with_its_teacher():
+    model = get_recipe("student_mnist").prepare(100)
+    images = np.random.default_rng(0).random((2, 28, 28, 1), "float32")
+    x, t = 2 * images - 1, np.array([150, 20])
+    teacher = pretrained.load_pretrained("ddpm_mnist")
+    np.testing.assert_allclose(model([x, t, np.array([100, 10])]), teacher([x, t]), atol=1e-4)
+    assert np.isfinite(model.evaluate(images[:1], verbose=0))
 
 
 def test_training_records_every_epoch(tmp_path):

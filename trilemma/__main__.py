@@ -89,10 +89,11 @@ def score(names, num_images, seeds):
     for name in names or [name for name in known if not name.endswith("stacked_mnist")]:
         kind, _, data_set = name.partition("_")
         if kind not in bounds:
-            data_set = recipes.get_recipe(name).data_set
+            data_set = recipes.get_recipe(pretrained.weights_name(name)).data_set
         index = pretrained.pretrained_index()
         classifier = f"classifier_{data_set.removeprefix('stacked_')}"
-        files = {file: index[file]["sha256"] for file in (classifier, name) if file in index}
+        weights = pretrained.weights_name(name)
+        files = {file: index[file]["sha256"] for file in (classifier, weights) if file in index}
         for seed in seeds:
             if kind in bounds:
                 run = bounds[kind](data_set, num_images, seed)
@@ -108,7 +109,7 @@ def score(names, num_images, seeds):
                 **scoreboard.summarise(runs),
                 "data_set": data_set,
                 "files_sha256": files,
-                "training_minutes": index.get(name, {}).get("minutes"),
+                "training_minutes": index.get(weights, {}).get("minutes"),
                 "runs": runs,
             }
             words = " ".join(map(str, row["seeds"]))

@@ -54,13 +54,15 @@ class DDPM(GenerativeModel):
         self.schedule = schedules.make_schedule(schedule, num_timesteps)
         self.prediction = prediction
         self.ema_decay = ema_decay
-        self.network = build_unet(image_shape, widths, patch_size)
-        self.ema_network = build_unet(image_shape, widths, patch_size)
+        self.network, self.ema_network = self._build_network(), self._build_network()
         self.ema_network.set_weights(self.network.get_weights())
         self.ema_network.trainable = False
         self.networks = {"unet": (self.ema_network, self.network)}
         self.trackers = {"loss": keras.metrics.Mean(name="loss")}
-        self.use_sampler("ddpm")
+        self.use_sampler()
+
+    def _build_network(self):
+        return build_unet(self.config["image_shape"], self.config["widths"], self.config["patch_size"])
 
     def call(self, inputs, training=False):
         """Predicts the noise with the averaged weights: [noisy_images, timesteps] -> predicted_noise."""
@@ -104,7 +106,7 @@ class DDPM(GenerativeModel):
         self.update_average(self.ema_network, self.network)
         return self.update_trackers(losses)
 
-    def use_sampler(self, name, num_steps=None, spacing="uniform", eta=0.0):
+    def use_sampler(self, name="ddpm", num_steps=None, spacing="uniform", eta=0.0):
         """Chooses the algorithm that `generate` draws with from now on; the weights stay the same.
 
         Args:

@@ -8,14 +8,30 @@ import pathlib
 import numpy as np
 import safetensors.numpy
 
-from trilemma import recipes
+from trilemma import data, recipes
 
 WEIGHTS_DIR = pathlib.Path(__file__).parent / "weights"
+# More ways to draw with the same weights: model -> the model whose weights it takes, arguments of its `use_sampler`.
+SAMPLERS = {
+    "ddim20": ("ddpm", dict(name="ddim", num_steps=20)),
+    "ddim20noisy": ("ddpm", dict(name="ddim", num_steps=20, eta=1.0)),
+    "solver20": ("ddpm", dict(name="dpm_solver", num_steps=20)),
+    "student1": ("student", dict(num_steps=1)),
+    "student2": ("student", dict(num_steps=2)),
+}
 
 
 def list_pretrained():
     """Names for `load_pretrained`, in alphabetical order."""
-    return sorted(name for name in pretrained_index() if name in recipes.RECIPES)
+    shipped = [name for name in pretrained_index() if name in recipes.RECIPES]
+    sampled = [f"{kind}_{data_set}" for kind in SAMPLERS for data_set in data.DATA_SETS]
+    return sorted(shipped + [name for name in sampled if weights_name(name) in shipped])
+
+
+def weights_name(name):
+    """The weights file behind a name of `list_pretrained`: that of "ddim20_mnist" is "ddpm_mnist"."""
+    kind, _, data_set = name.partition("_")
+    return f"{SAMPLERS[kind][0]}_{data_set}" if kind in SAMPLERS else name
 
 
 def pretrained_index():
@@ -27,7 +43,8 @@ def load_pretrained(name):
     """Builds a model and loads its shipped weights.
 
     Args:
-        name: "<model>_<data set>", for example "vae_mnist"; `list_pretrained` lists them.
+        name: "<model>_<data set>", for example "vae_mnist", or with a sampler of `SAMPLERS` in place of the model;
+            `list_pretrained` lists them.
 
     Returns:
         The model, ready for `generate`, or for `compile` and `fit`.
@@ -38,11 +55,14 @@ def load_pretrained(name):
     """
     if name not in list_pretrained():
         raise ValueError(f"unknown pretrained model {name!r}; expected one of {list_pretrained()}.")
-    tensors = load_arrays(name)
-    model = recipes.get_recipe(name).build()
+    tensors = load_arrays(weights_name(name))
+    model = recipes.get_recipe(weights_name(name)).build()
     for prefix, networks in model.networks.items():
         for network in networks:
             network.set_weights([tensors[f"{prefix}/{i:03d}"] for i in range(len(network.weights))])
+    if name != weights_name(name):
+        _, arguments = SAMPLERS[name.partition("_")[0]]
+        model.use_sampler(**arguments)
     return model
 
 

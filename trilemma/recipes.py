@@ -27,6 +27,7 @@ class Recipe:
         jit_compile: compile the training step with XLA; worth it where norms and activations outweigh
             convolutions.
         labelled: train on (images, labels).
+        teacher: model whose shipped weights for this data set it is to `learn_from`.
         seed: for initial weights, the order of the images, noise.
     """
 
@@ -38,6 +39,7 @@ class Recipe:
     learning_rate: float = 1e-3
     jit_compile: bool = False
     labelled: bool = False
+    teacher: str | None = None
     seed: int = 0
 
     def build(self):
@@ -46,6 +48,16 @@ class Recipe:
         model_class = getattr(importlib.import_module(f"trilemma.{module}"), class_name)
         return model_class(seed=self.seed, **self.arguments)
 
+    def prepare(self, num_steps):
+        """Builds the model, ready for a `fit` of so many steps."""
+        model = self.build()
+        if self.teacher is not None:
+            from trilemma import pretrained  # Which looks recipes up.
+
+            model.learn_from(pretrained.load_pretrained(f"{self.teacher}_{self.data_set}"))
+        model.compile(**model.default_optimizers(self.learning_rate, num_steps), jit_compile=self.jit_compile)
+        return model
+
 
 _CLASSIFIER = dict(model="classifier.Classifier", epochs=10, learning_rate=2e-3, labelled=True)
 _VAE2 = dict(model="vae.VAE", arguments=dict(latent_size=2), epochs=6)
@@ -53,6 +65,8 @@ _VAE = dict(model="vae.VAE", arguments=dict(latent_size=32), epochs=60)
 _DCGAN = dict(model="dcgan.DCGAN", epochs=6, batch_size=64, learning_rate=2e-4, jit_compile=True)
 _DCGAN2 = dict(_DCGAN, arguments=dict(latent_size=2))
 _DDPM = dict(model="ddpm.DDPM", epochs=18, batch_size=64)
+_STUDENT = dict(model="distillation.Student", teacher="ddpm", epochs=10, batch_size=64, learning_rate=5e-4)
+_DDGAN = dict(model="ddgan.DDGAN", epochs=15, batch_size=64, learning_rate=3e-4)
 
 RECIPES = {
     f"{name}_{data_set}": Recipe(data_set=data_set, **settings)
@@ -63,6 +77,8 @@ RECIPES = {
         ("dcgan", _DCGAN),
         ("dcgan2", _DCGAN2),
         ("ddpm", _DDPM),
+        ("student", _STUDENT),
+        ("ddgan", _DDGAN),
     ]
     for data_set in data.CLASS_NAMES
 }
@@ -77,6 +93,7 @@ RECIPES |= {
         ("dcgan_quarter", _DCGAN, dict(discriminator_width=16)),
         ("dcgan_crippled", _DCGAN, dict(discriminator_width=16, batch_normalization=False)),
         ("ddpm", _DDPM, dict(num_timesteps=100)),
+        ("ddgan", _DDGAN, {}),
     ]
 }
 
@@ -141,9 +158,7 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
     dataset = data.make_dataset(
         images, labels if recipe.labelled else None, batch_size=recipe.batch_size, seed=recipe.seed + epochs_done
     )
-    model = recipe.build()
-    optimizers = model.default_optimizers(recipe.learning_rate, recipe.epochs * len(dataset))
-    model.compile(**optimizers, jit_compile=recipe.jit_compile)
+    model = recipe.prepare(recipe.epochs * len(dataset))
     callbacks = [
         _EpochSeconds(),
         *callbacks,

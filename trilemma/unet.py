@@ -62,7 +62,8 @@ class GroupNormalization(layers.GroupNormalization):
 
     def _over_groups(self, means):
         size = means.shape[-1] // self.groups
-        return ops.repeat(ops.mean(ops.reshape(means, (-1, self.groups, size)), axis=-1), size, axis=-1)
+        groups = ops.reshape(means, (ops.shape(means)[0], self.groups, size))
+        return ops.repeat(ops.mean(groups, axis=-1), size, axis=-1)
 
 
 def _normalise(x, style):
@@ -111,10 +112,11 @@ def attention_block(x, num_heads=4):
     return layers.Add()([x, layers.Reshape((height, width, channels))(tokens)])
 
 
-def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None):
+def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None, with_destinations=False):
     """Builds the network eps_theta(x_t, t) of Ho et al. 2020, with one residual block per resolution and direction.
 
-    With latents z it is the generator G(x_t, z, t) of Xiao et al. 2022: a small network maps z to a style.
+    With latents z it is the generator G(x_t, z, t) of Xiao et al. 2022: a small network maps z to a style. With
+    destinations s it is told to which timestep a step will lead.
 
     Args:
         image_shape: (height, width, channels); height and width divisible by
@@ -122,10 +124,11 @@ def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None):
         widths: channels at each resolution, finest first; multiples of 8.
         patch_size: side of the squares of pixels that are folded into channels.
         latent_size: dimensions of z; None for a network without.
+        with_destinations: take the timesteps s too.
 
     Returns:
-        A Functional model: [noisy_images (batch, height, width, channels), timesteps (batch,)], with latents
-        [..., latents (batch, latent_size)], -> prediction, float32, of the images' shape.
+        A Functional model: [noisy_images (batch, height, width, channels), timesteps (batch,)], then, if asked for,
+        latents (batch, latent_size) and destinations (batch,) -> prediction, float32, of the images' shape.
     """
     check_sides(image_shape, patch_size * 2 ** (len(widths) - 1))
     noisy_images = layers.Input(image_shape, name="noisy_images")
@@ -138,6 +141,10 @@ def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None):
         style = layers.Dense(4 * widths[0], activation="swish")(style)
 
     time = SinusoidalEmbedding(widths[0])(timesteps)
+    if with_destinations:
+        destinations = layers.Input((), dtype="int32", name="destinations")
+        inputs.append(destinations)
+        time = layers.Concatenate()([time, SinusoidalEmbedding(widths[0])(destinations)])
     time = layers.Dense(4 * widths[0], activation="swish")(time)
     time = layers.Dense(4 * widths[0], activation="swish")(time)
 

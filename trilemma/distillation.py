@@ -1,0 +1,140 @@
+"""Progressive distillation: a student learns to take in one step what takes its teacher two, down to a single step."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from trilemma import samplers, schedules
+from trilemma.ddpm import DDPM
+from trilemma.unet import build_unet
+
+
+@keras.saving.register_keras_serializable("trilemma")
+class Student(DDPM):
+    """Learns long steps on the way of `ddim_sample`: the shortest from a trained DDPM, longer ones from its own.
+
+    Salimans & Ho 2022, algorithm 2, train one network after the other for 16, 8, 4, ... steps, each the student of the
+    one before. Here one network is told where a step leads and learns all of them at once, as the shortcut models of
+    Frans et al. 2024 do, so that one set of weights serves every number of passes.
+
+    Args:
+        most_steps: from T to 0 in the shortest steps, a power of two; the teacher takes two for each.
+        **kwargs: of `DDPM`, without `prediction`: the network predicts the velocity.
+    """
+
+    def __init__(self, most_steps=16, **kwargs):
+        if most_steps < 2 or most_steps & (most_steps - 1):
+            raise ValueError(f"most_steps is {most_steps}; expected a power of two, at least 2.")
+        self.most_steps = most_steps
+        super().__init__(**kwargs)
+        self.config = {key: value for key, value in self.config.items() if key != "prediction"}
+        self.config["most_steps"] = most_steps
+        # The timesteps at which the teacher's steps start and end, rising from 0.
+        self._stops = np.append(samplers.spaced_timesteps(self.schedule.num_timesteps, 2 * most_steps), 0)[::-1]
+        self._teacher = None
+
+    def _build_network(self):
+        sizes = (self.config[key] for key in ("image_shape", "widths", "patch_size"))
+        return build_unet(*sizes, with_destinations=True)
+
+    def call(self, inputs, training=False):
+        """Predicts the noise with the averaged weights: [noisy_images, timesteps, destinations] -> predicted_noise."""
+        return self._predict_noise_towards(*inputs)
+
+    def learn_from(self, teacher):
+        """Prepares `fit`: takes over the teacher's averaged weights and asks it for the shortest steps.
+
+        Args:
+            teacher: a trained DDPM that predicts the velocity, of the same shape of images, schedule and widths.
+
+        Returns:
+            The student itself.
+
+        Raises:
+            ValueError: the teacher is another.
+        """
+        needed = {**self.config, "prediction": "velocity", "seed": teacher.seed, "ema_decay": teacher.ema_decay}
+        differing = {key: value for key, value in teacher.config.items() if value != needed[key]}
+        if differing:
+            wanted = {key: needed[key] for key in differing}
+            raise ValueError(f"the teacher has {differing}; the student needs {wanted}.")
+        for network in (self.network, self.ema_network):
+            for weight, value in zip(network.weights, teacher.ema_network.get_weights(), strict=True):
+                # The rows that look at the destination, which the teacher lacks, start at zero.
+                missing = np.subtract(weight.shape, value.shape)
+                weight.assign(np.pad(value, [(0, count) for count in missing]))
+        # Keras would save the teacher's weights with the student's if it found the model itself here.
+        self._teacher = functools.partial(teacher._predict_noise)
+        return self
+
+    def compute_losses(self, images, training):
+        """Mean squared error of the velocity that leads in one step to where two steps of half its length lead.
+
+        For a quarter of the images these are steps of the teacher, for the others of the student's averaged weights.
+        """
+        if self._teacher is None:
+            raise ValueError("the student has no teacher; call learn_from(teacher) before fit or evaluate.")
+        images = 2 * images - 1
+        num_images = ops.shape(images)[0]
+        num_taught = ops.maximum(1, num_images // 4)
+        timesteps, halfway, destinations = self._draw_steps(num_taught, num_images)
+        noise = keras.random.normal(ops.shape(images), seed=self.seed_generator)
+        noisy_images = schedules.q_sample(self.schedule, images, timesteps, noise)
+
+        start = (noisy_images, timesteps, halfway, destinations)
+        taught = self._two_steps(lambda x, now, _: self._teacher(x, now), *(each[:num_taught] for each in start))
+        # A batch of one image goes both ways and counts as taught, since TensorFlow fails on empty ones.
+        num_skipped = ops.minimum(num_taught, num_images - 1)
+        own = self._two_steps(self._predict_noise_towards, *(each[num_skipped:] for each in start))
+        reached = ops.concatenate([taught, own])[:num_images]
+        target = schedules.images_of_step(self.schedule, reached, noisy_images, timesteps, destinations)
+
+        target_noise = schedules.noise_from_images(self.schedule, noisy_images, timesteps, target)
+        target_velocity = schedules.velocity(self.schedule, target, timesteps, target_noise)
+        network = self.network if training else self.ema_network
+        output = network([noisy_images, timesteps, destinations], training=training)
+        return {"loss": ops.mean(ops.square(target_velocity - output))}
+
+    def _draw_steps(self, num_taught, num_images):
+        """Timesteps where steps start, are halfway and end: first of the shortest kind, then of longer ones."""
+        num_levels = self.most_steps.bit_length()
+        levels = keras.random.randint((num_images,), 1, num_levels, seed=self.seed_generator)
+        half = ops.where(ops.arange(num_images) < num_taught, 1, 2**levels)
+        place = keras.random.randint((num_images,), 0, self.most_steps, seed=self.seed_generator)
+        place = place % (self.most_steps // half)  # Powers of two: every start is as likely as the others.
+        stops = ops.convert_to_tensor(self._stops, "int32")
+        return [ops.take(stops, half * (2 * place + parts)) for parts in (2, 1, 0)]
+
+    def _two_steps(self, predict_noise, noisy_images, timesteps, halfway, destinations):
+        for now, then in ((timesteps, halfway), (halfway, destinations)):
+            predicted_noise = predict_noise(noisy_images, now, then)
+            images = schedules.predict_images(self.schedule, noisy_images, now, predicted_noise)
+            noisy_images = schedules.ddim_step(self.schedule, ops.clip(images, -1.0, 1.0), noisy_images, now, then)
+        return noisy_images
+
+    def use_sampler(self, num_steps=4):
+        """Chooses the number of steps, and so of passes, that `generate` takes from now on.
+
+        Args:
+            num_steps: a power of two, 1 ... `most_steps`.
+
+        Returns:
+            The model itself.
+        """
+        if not 1 <= num_steps <= self.most_steps or num_steps & (num_steps - 1):
+            raise ValueError(f"num_steps is {num_steps}; expected a power of two, 1 ... {self.most_steps}.")
+        super().use_sampler("ddim", num_steps)
+        stops = np.append(samplers.spaced_timesteps(self.schedule.num_timesteps, num_steps), 0)
+        self._destinations = np.zeros(self.schedule.num_timesteps + 1, "int32")
+        self._destinations[stops[:-1]] = stops[1:]
+        return self
+
+    def _predict_noise(self, noisy_images, timesteps):
+        destinations = ops.take(ops.convert_to_tensor(self._destinations), timesteps)
+        return self._predict_noise_towards(noisy_images, timesteps, destinations)
+
+    def _predict_noise_towards(self, noisy_images, timesteps, destinations):
+        output = self.ema_network([noisy_images, timesteps, destinations], training=False)
+        return schedules.noise_from_velocity(self.schedule, noisy_images, timesteps, output)
