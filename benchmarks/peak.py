@@ -1,0 +1,51 @@
+"""What a compiled function asks of a machine, and what the machine could do at best; for the benchmarks of speed."""
+
+import math
+import time
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework import ops as graph_ops
+
+CONTRACTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul", "BatchMatMulV2")
+SHAPES = ((14, 64), (14, 128), (28, 64), (7, 256))  # Side of a feature map, channels.
+
+
+def convolution_peak(seconds_each=1.0):
+    """The best rate of 3x3 convolutions, over a few shapes, in the compute type of the current policy, in FLOP/s."""
+    dtype = keras.mixed_precision.global_policy().compute_dtype
+    rates = []
+    for side, channels in SHAPES:
+        maps = tf.cast(tf.random.normal((100, side, side, channels)), dtype)
+        kernel = tf.cast(tf.random.normal((3, 3, channels, channels)), dtype)
+        convolve = tf.function(lambda maps, kernel: tf.nn.conv2d(maps, kernel, 1, "SAME")[0, 0, 0, 0])
+        operations = count_operations(convolve.get_concrete_function(maps, kernel).graph)
+        times, end = [], time.perf_counter() + seconds_each
+        while time.perf_counter() < end or len(times) < 3:
+            start = time.perf_counter()
+            convolve(maps, kernel).numpy()
+            times.append(time.perf_counter() - start)
+        rates.append(operations / min(times))
+    return max(rates)
+
+
+def count_operations(graph, loop_steps=1):
+    """Additions and multiplications of convolutions and matrix products in a graph of static shapes.
+
+    Args:
+        graph: of a concrete function.
+        loop_steps: how often the body of a loop in it runs. Branches are left out.
+    """
+    total = 0
+    for op in graph.get_operations():
+        if op.type in ("While", "StatelessWhile"):
+            total += loop_steps * count_operations(graph._get_function(op.get_attr("body").name).graph)
+        elif op.type == "Einsum":
+            inputs, _ = op.get_attr("equation").decode().split("->")
+            sizes = zip(inputs.split(","), op.inputs, strict=True)
+            total += 2 * math.prod(
+                {letter: size for letters, x in sizes for letter, size in zip(letters, x.shape, strict=True)}.values()
+            )
+        elif op.type in CONTRACTIONS:
+            total += graph_ops.get_stats_for_node_def(graph, op.node_def, "flops").value
+    return total

@@ -1,0 +1,46 @@
+"""Scores the trained DDPMs with every sampler over a growing number of passes; writes results/steps.json.
+
+python benchmarks/steps.py mnist
+python benchmarks/steps.py fashion_mnist
+
+Rows that are there already are kept, so that an interrupted run goes on; delete the file to measure anew.
+"""
+
+import sys
+
+from trilemma import device, pretrained, scoreboard
+from trilemma.records import environment, read_results, update_results
+
+NUM_IMAGES = 1000
+STEPS = (4, 10, 20, 50)
+# Name -> arguments of `use_sampler`.
+SAMPLERS = {
+    "DDIM": dict(name="ddim"),
+    "DDIM, eta = 1": dict(name="ddim", eta=1.0),
+    "DPM-Solver++(2M)": dict(name="dpm_solver"),
+    "DDIM, quadratic": dict(name="ddim", spacing="quadratic"),
+    "DDIM, eta = 1, quadratic": dict(name="ddim", eta=1.0, spacing="quadratic"),
+    "DPM-Solver++(2M), quadratic": dict(name="dpm_solver", spacing="quadratic"),
+}
+
+
+def main():
+    """Measures the rows of the data set that the command line names."""
+    (data_set,) = sys.argv[1:]
+    device.setup_device()
+    model = pretrained.load_pretrained(f"ddpm_{data_set}")
+    for num_steps in STEPS:
+        for sampler, arguments in SAMPLERS.items():
+            name = f"{data_set}, {sampler}, {num_steps}"
+            if name in read_results("steps"):
+                continue
+            model.use_sampler(num_steps=num_steps, **arguments)
+            row = scoreboard.score(model, data_set, NUM_IMAGES)
+            del row["images_per_second"]  # Of a single short run; benchmarks/sampling.py measures speed.
+            row |= {"data_set": data_set, "sampler": sampler, "command": f"python benchmarks/steps.py {data_set}"}
+            update_results("steps", {name: row | environment()})
+            print(name, row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
