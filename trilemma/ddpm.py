@@ -112,7 +112,7 @@ class DDPM(GenerativeModel):
         Args:
             name: "ddpm", the sampler of the paper, over all timesteps; "ddim" or "dpm_solver", over a few of them.
             num_steps, spacing: see `samplers.spaced_timesteps`; None for all timesteps.
-            eta: see `samplers.ddim_sample`; for "ddim" alone.
+            eta: see `samplers.ddim_sample`; "ddpm" has none.
 
         Returns:
             The model itself.
@@ -123,16 +123,14 @@ class DDPM(GenerativeModel):
         if name not in ("ddpm", "ddim", "dpm_solver"):
             raise ValueError(f'unknown sampler {name!r}; expected "ddpm", "ddim" or "dpm_solver".')
         all_steps = self.schedule.num_timesteps
-        if name == "ddpm" and (num_steps is not None or spacing != "uniform"):
-            chosen = f"{num_steps} ({spacing})"
-            raise ValueError(f'"ddpm" walks all {all_steps} timesteps, not {chosen}; "ddim" with eta=1 skips some.')
-        if name != "ddim" and eta != 0:
-            raise ValueError(f'eta is {eta}, but only "ddim" has one; leave it out for {name!r}.')
+        if name == "ddpm" and (num_steps, spacing, eta) != (None, "uniform", 0.0):
+            chosen = f"num_steps {num_steps}, spacing {spacing!r}, eta {eta}"
+            raise ValueError(f'"ddpm" walks all {all_steps} timesteps and takes no {chosen}; "ddim" with eta=1 does.')
         timesteps = samplers.spaced_timesteps(all_steps, all_steps if num_steps is None else num_steps, spacing)
         sample, arguments = {
             "ddpm": (samplers.ddpm_sample, dict(seed=self.seed_generator)),
             "ddim": (samplers.ddim_sample, dict(timesteps=timesteps, seed=self.seed_generator, eta=eta)),
-            "dpm_solver": (samplers.dpm_solver_sample, dict(timesteps=timesteps)),
+            "dpm_solver": (samplers.dpm_solver_sample, dict(timesteps=timesteps, seed=self.seed_generator, eta=eta)),
         }[name]
         self._sampler = functools.partial(sample, self._predict_noise, self.schedule, **arguments)
         self.passes_per_image = len(timesteps)

@@ -106,10 +106,8 @@ def ddim_sample(predict_noise, schedule, noisy_images, timesteps, seed=None, eta
     Raises:
         ValueError: eta outside 0 ... 1, or above 0 without a seed.
     """
-    if not 0 <= eta <= 1 or (eta > 0 and seed is None):
-        raise ValueError(f"eta is {eta}, seed is {seed}; expected an eta in 0 ... 1, and above 0 a seed generator.")
     signals, next_signals = _alpha_bars(schedule, timesteps)
-    deviations = eta * np.sqrt((1 - next_signals) / (1 - signals) * (1 - signals / next_signals))
+    deviations = _deviations(signals, next_signals, eta, seed)
     directions = np.sqrt(1 - next_signals - deviations**2)
 
     def step(i, noisy_images):
@@ -151,11 +149,11 @@ def ddim_invert(predict_noise, schedule, images, timesteps):
     return ops.fori_loop(0, len(timesteps), step, images)
 
 
-def dpm_solver_sample(predict_noise, schedule, noisy_images, timesteps, clip=True):
+def dpm_solver_sample(predict_noise, schedule, noisy_images, timesteps, seed=None, eta=0.0, clip=True):
     """DPM-Solver++(2M) of Lu et al. 2022 (arXiv 2211.01095), algorithm 2: second order at one pass per step.
 
-    Solves the same differential equation as `ddim_sample` with eta = 0, which is its first-order version, but
-    extrapolates x_0 from the two latest predictions. The first step and the last, to x_0, are of first order.
+    `ddim_sample` is its first-order version; this one extrapolates x_0 from the two latest predictions. The first step
+    and the last, to x_0, are of first order. With eta = 1 it is SDE-DPM-Solver++(2M), section 5 of the paper.
 
     Args: as in `ddim_sample`.
 
@@ -163,7 +161,8 @@ def dpm_solver_sample(predict_noise, schedule, noisy_images, timesteps, clip=Tru
         Images x_0 of the same shape, about [-1, 1].
     """
     signals, next_signals = _alpha_bars(schedule, timesteps)
-    ratios = np.sqrt((1 - next_signals) / (1 - signals))
+    deviations = _deviations(signals, next_signals, eta, seed)
+    ratios = np.sqrt((1 - next_signals - deviations**2) / (1 - signals))
     gains = np.sqrt(next_signals) - ratios * np.sqrt(signals)
     # lambda = log(signal rate / noise rate); it is infinite at x_0.
     log_rates = 0.5 * np.log(signals / (1 - signals))
@@ -176,10 +175,20 @@ def dpm_solver_sample(predict_noise, schedule, noisy_images, timesteps, clip=Tru
         now = ops.broadcast_to(_at(timesteps, i, "int32"), (ops.shape(noisy_images)[0],))
         images = _predict_images(predict_noise, schedule, noisy_images, now, clip)
         extrapolated = images + _at(extrapolation, i) * (images - previous)
-        return _at(ratios, i) * noisy_images + _at(gains, i) * extrapolated, images
+        noisy_images = _at(ratios, i) * noisy_images + _at(gains, i) * extrapolated
+        if eta > 0:
+            noisy_images += _at(deviations, i) * keras.random.normal(ops.shape(noisy_images), seed=seed)
+        return noisy_images, images
 
     images, _ = ops.fori_loop(0, len(timesteps), step, (noisy_images, ops.zeros_like(noisy_images)))
     return images
+
+
+def _deviations(signals, next_signals, eta, seed):
+    """sigma of equation 16 of Song et al. 2021, step by step, from alpha_bar before and after the step."""
+    if not 0 <= eta <= 1 or (eta > 0 and seed is None):
+        raise ValueError(f"eta is {eta}, seed is {seed}; expected an eta in 0 ... 1, and above 0 a seed generator.")
+    return eta * np.sqrt((1 - next_signals) / (1 - signals) * (1 - signals / next_signals))
 
 
 def _alpha_bars(schedule, timesteps):
