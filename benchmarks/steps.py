@@ -6,21 +6,21 @@ python benchmarks/steps.py fashion_mnist
 Rows that are there already are kept, so that an interrupted run goes on; delete the file to measure anew.
 """
 
+import itertools
 import sys
 
 from trilemma import device, pretrained, scoreboard
 from trilemma.records import environment, read_results, update_results
 
 NUM_IMAGES = 1000
-STEPS = (4, 10, 20, 50)
+STEPS = (5, 10, 20, 50)
 # Name -> arguments of `use_sampler`.
 SAMPLERS = {
     "DDIM": dict(name="ddim"),
-    "DDIM, eta = 1": dict(name="ddim", eta=1.0),
-    "DPM-Solver++(2M)": dict(name="dpm_solver"),
-    "DDIM, quadratic": dict(name="ddim", spacing="quadratic"),
-    "DDIM, eta = 1, quadratic": dict(name="ddim", eta=1.0, spacing="quadratic"),
-    "DPM-Solver++(2M), quadratic": dict(name="dpm_solver", spacing="quadratic"),
+    "DDIM, power 2": dict(name="ddim", power=2.0),
+    "DDIM, eta 1": dict(name="ddim", eta=1.0),
+    "DPM-Solver++": dict(name="dpm_solver"),
+    "DPM-Solver++, eta 1, power 0.8": dict(name="dpm_solver", eta=1.0, power=0.8),
 }
 
 
@@ -29,11 +29,9 @@ def main():
     (data_set,) = sys.argv[1:]
     device.setup_device()
     model = pretrained.load_pretrained(f"ddpm_{data_set}")
-    for num_steps in STEPS:
-        for sampler, arguments in SAMPLERS.items():
-            name = f"{data_set}, {sampler}, {num_steps}"
-            if name in read_results("steps"):
-                continue
+    for num_steps, (sampler, arguments) in itertools.product(STEPS, SAMPLERS.items()):
+        name = f"{data_set}, {sampler}, {num_steps}"
+        if name not in read_results("steps"):
             model.use_sampler(num_steps=num_steps, **arguments)
             row = scoreboard.score(model, data_set, NUM_IMAGES)
             del row["images_per_second"]  # Of a single short run; benchmarks/sampling.py measures speed.

@@ -172,8 +172,9 @@ def test_training_lowers_the_loss():
     [
         (dict(name="ddpm"), samplers.ddpm_sample, 10),
         (dict(name="ddim", num_steps=4), samplers.ddim_sample, 4),
-        (dict(name="ddim", num_steps=5, spacing="quadratic", eta=0.5), samplers.ddim_sample, 5),
+        (dict(name="ddim", num_steps=5, power=2.0, eta=0.5), samplers.ddim_sample, 5),
         (dict(name="dpm_solver", num_steps=3), samplers.dpm_solver_sample, 3),
+        (dict(name="dpm_solver", num_steps=4, power=0.6, eta=1.0), samplers.dpm_solver_sample, 4),
     ],
 )
 def test_sampler_can_be_chosen(settings, sample, num_passes, random):
@@ -185,14 +186,10 @@ def test_sampler_can_be_chosen(settings, sample, num_passes, random):
 
     model.seed_generator.state.assign([4, 0])
     noise = keras.random.normal((3, 8, 8, 1), seed=model.seed_generator)
-    arguments = {}
+    arguments = dict(seed=model.seed_generator)
     if settings["name"] != "ddpm":
-        spacing = settings.get("spacing", "uniform")
-        arguments["timesteps"] = samplers.spaced_timesteps(10, settings["num_steps"], spacing)
-    if settings["name"] != "dpm_solver":
-        arguments["seed"] = model.seed_generator
-    if "eta" in settings:
-        arguments["eta"] = settings["eta"]
+        timesteps = samplers.spaced_timesteps(10, settings["num_steps"], settings.get("power", 1.0))
+        arguments |= dict(timesteps=timesteps, eta=settings.get("eta", 0.0))
     expected = sample(lambda images, t: model([images, t]), model.schedule, noise, **arguments)
     np.testing.assert_allclose(images, np.clip((np.asarray(expected) + 1) / 2, 0, 1), atol=1e-5)
 
@@ -209,9 +206,9 @@ def test_another_sampler_replaces_the_compiled_one():
     ("arguments", "message"),
     [
         (("euler",), "unknown sampler 'euler'"),
-        (("ddpm", 5), "walks all 10 timesteps, not 5"),
-        (("ddpm", None, "quadratic"), "walks all 10 timesteps, not None .quadratic."),
-        (("dpm_solver", 5, "uniform", 0.5), "eta is 0.5, but only"),
+        (("ddpm", 5), "walks all 10 timesteps, not num_steps=5"),
+        (("ddpm", None, 2.0), "walks all 10 timesteps, not num_steps=None, power=2.0"),
+        (("ddpm", None, 1.0, 1.0), "walks all 10 timesteps, not .*eta=1.0"),
         (("ddim", 11), "num_steps is 11"),
     ],
 )

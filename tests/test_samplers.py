@@ -133,21 +133,22 @@ def test_compiled_loop_draws_new_noise_in_every_step():
 
 
 @pytest.mark.parametrize(
-    ("num_steps", "spacing", "expected"),
+    ("num_steps", "power", "expected"),
     [
-        (1, "uniform", [100]),
-        (4, "uniform", [100, 75, 50, 25]),
-        (4, "quadratic", [100, 57, 25, 7]),
-        (3, "uniform", [100, 67, 34]),
-        (100, "uniform", list(range(100, 0, -1))),
+        (1, 1.0, [100]),
+        (4, 1.0, [100, 75, 50, 25]),
+        (4, 2.0, [100, 57, 25, 7]),
+        (4, 0.5, [100, 87, 71, 50]),
+        (3, 1.0, [100, 67, 34]),
+        (100, 1.0, list(range(100, 0, -1))),
     ],
 )
-def test_spaced_timesteps(num_steps, spacing, expected):
-    assert spaced_timesteps(100, num_steps, spacing).tolist() == expected
+def test_spaced_timesteps(num_steps, power, expected):
+    assert spaced_timesteps(100, num_steps, power).tolist() == expected
 
 
 def test_quadratic_spacing_prefers_small_timesteps_and_visits_none_twice():
-    timesteps = spaced_timesteps(200, 50, "quadratic")
+    timesteps = spaced_timesteps(200, 50, 2.0)
     assert np.all(np.diff(timesteps) < 0)
     assert np.mean(timesteps <= 50) > 0.45
     assert (timesteps[0], timesteps[-1]) == (200, 1)
@@ -155,7 +156,12 @@ def test_quadratic_spacing_prefers_small_timesteps_and_visits_none_twice():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((10, 0), "num_steps is 0"), ((10, 11), "num_steps is 11"), ((10, 5, "cubic"), "unknown spacing 'cubic'")],
+    [
+        ((10, 0), "num_steps is 0"),
+        ((10, 11), "num_steps is 11"),
+        ((10, 5, 0.0), "power is 0.0"),
+        ((10, 5, -1), "above 0"),
+    ],
 )
 def test_spacing_refuses_what_it_cannot_do(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -172,15 +178,26 @@ def test_ddim_with_eta_one_over_all_timesteps_is_ddpm(name, clip, random):
     np.testing.assert_allclose(images, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("sample", [ddim_sample, dpm_solver_sample])
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_ddim_recovers_the_distribution_at_every_eta(eta, random):
+def test_short_samplers_recover_the_distribution_at_every_eta(sample, eta, random):
     schedule = make_schedule("cosine", 400)
     oracle = gaussian_oracle(schedule.alpha_bars, 0.4, 0.3)
     noise = random.standard_normal((4, 100, 100, 1)).astype("float32")
     timesteps = spaced_timesteps(400, 200)
-    images = np.asarray(ddim_sample(oracle, schedule, noise, timesteps, seed_generator(1), eta, clip=False))
+    images = np.asarray(sample(oracle, schedule, noise, timesteps, seed_generator(1), eta, clip=False))
     assert images.mean() == pytest.approx(0.4, abs=0.01)
     assert images.std() == pytest.approx(0.3, rel=0.03)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_steps_of_first_order_are_those_of_ddim(eta, random):
+    """Of two steps both are of first order: one has no prediction before it, the other leads to x_0."""
+    schedule, noise = make_schedule("cosine", 20), random.standard_normal((2, 4, 4, 1)).astype("float32")
+    oracle = gaussian_oracle(schedule.alpha_bars, 0.2, 0.5)
+    arguments = (oracle, schedule, noise, np.array([18, 7]))
+    expected = ddim_sample(*arguments, seed_generator(3), eta)
+    np.testing.assert_allclose(dpm_solver_sample(*arguments, seed_generator(3), eta), expected, atol=1e-5)
 
 
 def test_without_eta_noise_alone_decides(random):
@@ -188,8 +205,8 @@ def test_without_eta_noise_alone_decides(random):
     oracle, timesteps = gaussian_oracle(schedule.alpha_bars, 0.0, 0.5), spaced_timesteps(20, 5)
     for sample in (ddim_sample, dpm_solver_sample):
         np.testing.assert_array_equal(*(sample(oracle, schedule, noise, timesteps) for _ in range(2)))
-    first, second = (ddim_sample(oracle, schedule, noise, timesteps, seed_generator(s), eta=0.5) for s in (1, 2))
-    assert not np.allclose(first, second)
+        first, second = (sample(oracle, schedule, noise, timesteps, seed_generator(s), eta=0.5) for s in (1, 2))
+        assert not np.allclose(first, second)
 
 
 def exact_flow(schedule, noise, mean, deviation):
@@ -235,11 +252,12 @@ def test_second_order_extrapolates_also_over_uneven_steps():
     np.testing.assert_allclose(images, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("sample", [ddim_sample, dpm_solver_sample])
 @pytest.mark.parametrize(("eta", "seed"), [(1.5, seed_generator(0)), (-0.1, seed_generator(0)), (0.5, None)])
-def test_impossible_eta_is_refused(eta, seed):
+def test_impossible_eta_is_refused(sample, eta, seed):
     noise = np.zeros((1, 4, 4, 1), "float32")
     with pytest.raises(ValueError, match=f"eta is {eta}"):
-        ddim_sample(predict_zeros, make_schedule("cosine", 10), noise, np.array([10, 5]), seed, eta)
+        sample(predict_zeros, make_schedule("cosine", 10), noise, np.array([10, 5]), seed, eta)
 
 
 def test_inversion_leads_to_noise_that_leads_back(random):

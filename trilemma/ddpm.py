@@ -106,12 +106,12 @@ class DDPM(GenerativeModel):
         self.update_average(self.ema_network, self.network)
         return self.update_trackers(losses)
 
-    def use_sampler(self, name="ddpm", num_steps=None, spacing="uniform", eta=0.0):
+    def use_sampler(self, name="ddpm", num_steps=None, power=1.0, eta=0.0):
         """Chooses the algorithm that `generate` draws with from now on; the weights stay the same.
 
         Args:
             name: "ddpm", the sampler of the paper, over all timesteps; "ddim" or "dpm_solver", over a few of them.
-            num_steps, spacing: see `samplers.spaced_timesteps`; None for all timesteps.
+            num_steps, power: see `samplers.spaced_timesteps`; None for all timesteps.
             eta: see `samplers.ddim_sample`; "ddpm" has none.
 
         Returns:
@@ -123,10 +123,12 @@ class DDPM(GenerativeModel):
         if name not in ("ddpm", "ddim", "dpm_solver"):
             raise ValueError(f'unknown sampler {name!r}; expected "ddpm", "ddim" or "dpm_solver".')
         all_steps = self.schedule.num_timesteps
-        if name == "ddpm" and (num_steps, spacing, eta) != (None, "uniform", 0.0):
-            chosen = f"num_steps {num_steps}, spacing {spacing!r}, eta {eta}"
-            raise ValueError(f'"ddpm" walks all {all_steps} timesteps and takes no {chosen}; "ddim" with eta=1 does.')
-        timesteps = samplers.spaced_timesteps(all_steps, all_steps if num_steps is None else num_steps, spacing)
+        if name == "ddpm" and (num_steps, power, eta) != (None, 1.0, 0.0):
+            chosen = f"num_steps={num_steps}, power={power}, eta={eta}"
+            raise ValueError(
+                f'"ddpm" walks all {all_steps} timesteps, not {chosen}; use "ddim", with eta=1 for its noise.'
+            )
+        timesteps = samplers.spaced_timesteps(all_steps, all_steps if num_steps is None else num_steps, power)
         sample, arguments = {
             "ddpm": (samplers.ddpm_sample, dict(seed=self.seed_generator)),
             "ddim": (samplers.ddim_sample, dict(timesteps=timesteps, seed=self.seed_generator, eta=eta)),

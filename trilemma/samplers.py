@@ -68,25 +68,25 @@ def ddgan_sample(draw_images, schedule, noisy_images, seed):
     return ops.fori_loop(0, schedule.num_timesteps, step, noisy_images)
 
 
-def spaced_timesteps(num_timesteps, num_steps, spacing="uniform"):
-    """Chooses the timesteps that a short sampler visits.
+def spaced_timesteps(num_timesteps, num_steps, power=1.0):
+    """Chooses the timesteps that a short sampler visits: T (i / num_steps)^power, rounded up, for i = num_steps ... 1.
 
-    Song et al. 2021 (DDIM), appendix D.2: c i, or c i^2, with c such that the last one is T; rounded up here.
+    Song et al. 2021 (DDIM), appendix D.2, use the powers 1, uniform, and 2, quadratic: more of the small timesteps.
+    Powers below 1 visit more of the large ones.
 
     Args:
         num_timesteps: T of the schedule.
         num_steps: how many timesteps to visit, 1 ... T.
-        spacing: "uniform", or "quadratic" for more of the small timesteps.
+        power: above 0.
 
     Returns:
-        int array, falling from T; its length is num_steps, or a little less where quadratic steps would coincide.
+        int array, falling from T; its length is num_steps, or a little less where steps would coincide.
     """
     if not 1 <= num_steps <= num_timesteps:
         raise ValueError(f"num_steps is {num_steps}; expected 1 ... {num_timesteps}, the timesteps of the schedule.")
-    if spacing not in ("uniform", "quadratic"):
-        raise ValueError(f'unknown spacing {spacing!r}; expected "uniform" or "quadratic".')
-    shares = np.linspace(0, 1, num_steps + 1)[1:]
-    shares = shares**2 if spacing == "quadratic" else shares
+    if not power > 0:
+        raise ValueError(f"power is {power}; expected a number above 0.")
+    shares = np.linspace(0, 1, num_steps + 1)[1:] ** power
     return np.unique(np.ceil(shares * num_timesteps - 1e-9).astype("int32"))[::-1]
 
 
