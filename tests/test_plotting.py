@@ -88,3 +88,16 @@ def test_real_rows_are_lines_and_models_are_points():
     assert len(axes.collections) == 2
     assert len(axes.lines) == 2
     assert [text.get_text() for text in axes.get_legend().get_texts()][2:] == ["fast (NFE 1)", "slow (NFE 200)"]
+
+
+def test_passes_are_a_curve_per_sampler_and_a_line_for_real_images():
+    scores = [("short", 20, 9.0, 0.8), ("short", 5, 30.0, 0.7), ("long", 200, 5.0, 0.9)]
+    keys = ("sampler", "passes_per_image", "frechet_distance", "recall")
+    rows = [dict(zip(keys, row, strict=True)) for row in scores]
+    figure = plotting.plot_passes(rows, rows[2])
+    for axes, values in zip(figure.axes, ([30.0, 9.0], [0.7, 0.8]), strict=True):
+        short, long, real = axes.lines
+        np.testing.assert_array_equal(short.get_xydata(), list(zip([5, 20], values, strict=True)))
+        assert (long.get_label(), len(long.get_xydata())) == ("long", 1)
+        assert set(real.get_ydata()) == {long.get_ydata()[0]}
+        assert axes.get_xscale() == "log"

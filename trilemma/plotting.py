@@ -187,6 +187,32 @@ def plot_quality_speed(rows, title=None):
     return figure
 
 
+def plot_passes(rows, real, title=None):
+    """Draws the Fréchet distance and recall against network passes: a curve per sampler, a dashed line for real images.
+
+    Args:
+        rows: list of rows of a scoreboard, each with a "sampler"; those of one sampler make a curve.
+        real: the row of real images.
+        title: optional.
+    """
+    figure = Figure((9, 4), layout="constrained")
+    markers = dict(zip(dict.fromkeys(row["sampler"] for row in rows), itertools.cycle("os^vDP*X")))
+    for axes, key in zip(figure.subplots(1, 2), ("frechet_distance", "recall"), strict=True):
+        for sampler, marker in markers.items():
+            points = sorted((row["passes_per_image"], row[key]) for row in rows if row["sampler"] == sampler)
+            axes.plot(*zip(*points, strict=True), marker=marker, label=sampler)
+        axes.axhline(real[key], color="gray", linestyle="--", label="real images")
+        axes.set_xscale("log")
+        axes.set_xlabel("network passes per image")
+        axes.set_ylabel(key.replace("_", " "))
+        axes.grid(alpha=0.3)
+    figure.axes[0].set_yscale("log")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def plot_trilemma(corners, title=None):
     """Draws one triangle per model inside the triangle of the ideal model.
 

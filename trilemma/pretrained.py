@@ -14,8 +14,7 @@ WEIGHTS_DIR = pathlib.Path(__file__).parent / "weights"
 # More ways to draw with the same weights: model -> the model whose weights it takes, arguments of its `use_sampler`.
 SAMPLERS = {
     "ddim20": ("ddpm", dict(name="ddim", num_steps=20)),
-    "ddim20noisy": ("ddpm", dict(name="ddim", num_steps=20, eta=1.0)),
-    "solver20": ("ddpm", dict(name="dpm_solver", num_steps=20)),
+    "solver20": ("ddpm", dict(name="dpm_solver", num_steps=20, power=0.8, eta=1.0)),
     "student1": ("student", dict(num_steps=1)),
     "student2": ("student", dict(num_steps=2)),
 }
