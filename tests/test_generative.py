@@ -7,19 +7,24 @@ import pytest
 from trilemma.dcgan import DCGAN
 from trilemma.ddgan import DDGAN
 from trilemma.ddpm import DDPM
+from trilemma.distillation import Student
 from trilemma.vae import VAE
 
 SETTINGS = {
     VAE: {"latent_size": 2},
     DCGAN: {"latent_size": 4, "generator_width": 8, "discriminator_width": 8},
     DDPM: {"num_timesteps": 3, "widths": (8, 16)},
+    Student: {"num_timesteps": 8, "most_steps": 4, "widths": (8, 16)},
     DDGAN: {"num_timesteps": 2, "latent_size": 4, "widths": (8, 16), "discriminator_width": 8},
 }
+PASSES = {VAE: 1, DCGAN: 1, DDPM: 3, Student: 4, DDGAN: 2}
 ALL_MODELS = pytest.mark.parametrize("model_class", list(SETTINGS))
 
 
 def build(model_class, image_shape=(8, 8, 1), jit_compile=False, **settings):
     model = model_class(image_shape=image_shape, **{"seed": 0, **SETTINGS[model_class], **settings})
+    if model_class is Student:
+        model.learn_from(DDPM(image_shape=image_shape, num_timesteps=8, widths=(8, 16), seed=0))
     model.compile(**model.default_optimizers(1e-2, 20), jit_compile=jit_compile)
     return model
 
@@ -107,7 +112,7 @@ def test_unconditional_models_refuse_labels(trained):
 
 def test_model_describes_itself(trained):
     assert trained.image_shape == (8, 8, 1)
-    assert trained.passes_per_image == SETTINGS[type(trained)].get("num_timesteps", 1)
+    assert trained.passes_per_image == PASSES[type(trained)]
     lines = []
     trained.summary(print_fn=lines.append)
     assert trained.name in "".join(lines)

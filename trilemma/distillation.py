@@ -25,8 +25,8 @@ class Student(DDPM):
     """
 
     def __init__(self, most_steps=16, **kwargs):
-        if most_steps < 2 or most_steps & (most_steps - 1):
-            raise ValueError(f"most_steps is {most_steps}; expected a power of two, at least 2.")
+        if most_steps < 4 or most_steps & (most_steps - 1):
+            raise ValueError(f"most_steps is {most_steps}; expected a power of two, at least 4.")
         self.most_steps = most_steps
         super().__init__(**kwargs)
         self.config = {key: value for key, value in self.config.items() if key != "prediction"}
