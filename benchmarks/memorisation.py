@@ -11,7 +11,7 @@ from trilemma.records import environment, update_results
 NUM_IMAGES = 1000
 
 for name in sys.argv[1:]:
-    data_set = recipes.get_recipe(name).data_set
+    data_set = recipes.get_recipe(pretrained.weights_name(name)).data_set
     training, test = (data.load_images(data_set, split)[0] for split in ("train", "test"))
     generated = pretrained.load_pretrained(name).generate(NUM_IMAGES, seed=0, progress=True)
     row = {

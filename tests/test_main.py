@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trilemma import __main__ as command_line
-from trilemma import data, device, pretrained, recipes, scoreboard
+from trilemma import data, device, pretrained, recipes, records, scoreboard
 from trilemma.recipes import Recipe
 
 
@@ -104,6 +104,15 @@ def test_list_is_a_markdown_table_of_the_weights(run, workplace, capsys):
     assert row.endswith(f"| – | – | – | {sha256[:12]} |")
 
 
+def test_minutes_of_a_student_include_its_teachers(workplace, monkeypatch):
+    monkeypatch.setitem(recipes.RECIPES, "student_mnist", Recipe("vae.VAE", "mnist", teacher="vae"))
+    for name, minutes in [("vae_mnist", 5.0), ("student_mnist", 3.0)]:
+        pretrained.save_arrays(name, {"weights": np.zeros(1, "float32")}, minutes=minutes)
+    assert command_line.training_minutes("vae_mnist") == 5.0
+    assert command_line.training_minutes("student_mnist") == 8.0
+    assert command_line.training_minutes("real_mnist") is None
+
+
 @pytest.mark.slow
 def test_train_ships_weights_and_writes_their_history(run, workplace):
     run("train", "vae_mnist", "--verbose", "2")
@@ -139,7 +148,7 @@ def test_models_are_scored_against_the_trained_classifier(run, workplace, monkey
 
 
 @pytest.mark.slow
-def test_a_row_gathers_its_seeds_until_weights_or_device_change(run, workplace, monkeypatch):
+def test_a_row_gathers_its_seeds_until_weights_sampler_or_device_change(run, workplace, monkeypatch):
     run("train", "classifier_mnist", "vae_mnist")
     reference = pretrained.load_arrays("reference_mnist")
     pretrained.save_arrays("reference_mnist", {**reference, "labels": np.arange(64, dtype="uint8") % 10})
@@ -155,5 +164,9 @@ def test_a_row_gathers_its_seeds_until_weights_or_device_change(run, workplace, 
     assert first["spread"] == {} != both["spread"]
     pretrained.save_pretrained("vae_mnist", recipes.get_recipe("vae_mnist").build(), minutes=0.0)
     assert seeds_after("2")["seeds"] == [2]
+    row = result(workplace, "scoreboard_20")["vae_mnist"]
+    assert row["sampler"] is None
+    records.update_results("scoreboard_20", {"vae_mnist": row | {"sampler": {"num_steps": 3}}})
+    assert seeds_after("4")["seeds"] == [4]
     monkeypatch.setattr(device, "device_name", lambda: "another machine, of another speed")
     assert seeds_after("3")["seeds"] == [3]

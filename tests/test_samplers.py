@@ -141,6 +141,7 @@ def test_compiled_loop_draws_new_noise_in_every_step():
         (4, 0.5, [100, 87, 71, 50]),
         (3, 1.0, [100, 67, 34]),
         (100, 1.0, list(range(100, 0, -1))),
+        (4, 9.0, [100, 8, 1]),
     ],
 )
 def test_spaced_timesteps(num_steps, power, expected):
@@ -232,7 +233,10 @@ def test_order_of_convergence(sample, order):
     assert np.log2(np.divide(errors[:-1], errors[1:])) == pytest.approx(order, abs=0.25)
 
 
-def test_second_order_extrapolates_also_over_uneven_steps():
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_second_order_extrapolates_also_over_uneven_steps(eta, monkeypatch):
+    """With noise too; here every draw of it is 0.1."""
+    monkeypatch.setattr(keras.random, "normal", lambda shape, seed: np.full(shape, 0.1, "float32"))
     schedule, timesteps = make_schedule("cosine", 200), np.array([180, 120, 100, 40, 30, 5])
     alpha_bars = np.append(schedule.alpha_bars[timesteps], 1)
     log_rates = 0.5 * np.log(alpha_bars[:-1] / (1 - alpha_bars[:-1]))
@@ -245,10 +249,12 @@ def test_second_order_extrapolates_also_over_uneven_steps():
     for i, log_rate in enumerate(log_rates):
         # Of the line, the middle of the step counts; of the first step and the last, the start.
         middle = log_rate if i in (0, 5) else (log_rate + log_rates[i + 1]) / 2
-        ratio = np.sqrt((1 - alpha_bars[i + 1]) / (1 - alpha_bars[i]))
-        expected = ratio * expected + (np.sqrt(alpha_bars[i + 1]) - ratio * np.sqrt(alpha_bars[i])) * middle
+        now, then = alpha_bars[i], alpha_bars[i + 1]
+        deviation = eta * np.sqrt((1 - then) / (1 - now) * (1 - now / then))
+        ratio = np.sqrt((1 - then - deviation**2) / (1 - now))
+        expected = ratio * expected + (np.sqrt(then) - ratio * np.sqrt(now)) * middle + 0.1 * deviation
     noise = np.full((1, 4, 4, 1), 0.7, "float32")
-    images = dpm_solver_sample(predict_noise, schedule, noise, timesteps, clip=False)
+    images = dpm_solver_sample(predict_noise, schedule, noise, timesteps, seed_generator(0), eta, clip=False)
     np.testing.assert_allclose(images, expected, rtol=1e-4)
 
 

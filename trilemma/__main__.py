@@ -77,7 +77,7 @@ def score(names, num_images, seeds):
     """Scores models and the bounding rows; updates results/scoreboard_<num_images>.json after every seed.
 
     One file per number of images, since scores at different numbers must not be compared. A row keeps its runs with
-    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights and device.
+    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights, sampler, device.
     """
     bounds = {"real": scoreboard.score_real, "gaussian": scoreboard.score_gaussian}
     known = [f"{kind}_{data_set}" for data_set in data.DATA_SETS for kind in bounds]
@@ -93,29 +93,41 @@ def score(names, num_images, seeds):
         index = pretrained.pretrained_index()
         classifier = f"classifier_{data_set.removeprefix('stacked_')}"
         weights = pretrained.weights_name(name)
-        files = {file: index[file]["sha256"] for file in (classifier, weights) if file in index}
+        origin = {
+            "files_sha256": {file: index[file]["sha256"] for file in (classifier, weights) if file in index},
+            "sampler": pretrained.SAMPLERS[kind][1] if kind in pretrained.SAMPLERS else None,
+        }
         for seed in seeds:
             if kind in bounds:
                 run = bounds[kind](data_set, num_images, seed)
             else:
                 model = pretrained.load_pretrained(name)
                 run = scoreboard.score(model, data_set, num_images, seed, progress=True)
-            row = records.read_results(f"scoreboard_{num_images}").get(name, {})
             run |= records.environment()
-            same = [each for each in row.get("runs", []) if each["device"] == run["device"]]
-            runs = {each["seed"]: each for each in same if row["files_sha256"] == files} | {seed: run}
-            runs = [runs[each] for each in sorted(runs)]
+            row = records.read_results(f"scoreboard_{num_images}").get(name, {"runs": []})
+            keeps = all(row.get(key) == value for key, value in origin.items())
+            runs = {each["seed"]: each for each in row["runs"] if keeps and each["device"] == run["device"]}
+            runs = [each for _, each in sorted({**runs, seed: run}.items())]
             row = {
                 **scoreboard.summarise(runs),
                 "data_set": data_set,
-                "files_sha256": files,
-                "training_minutes": index.get(weights, {}).get("minutes"),
+                **origin,
+                "training_minutes": training_minutes(weights),
                 "runs": runs,
             }
             words = " ".join(map(str, row["seeds"]))
             row["command"] = f"python -m trilemma score {name} --num-images {num_images} --seeds {words}"
             records.update_results(f"scoreboard_{num_images}", {name: row})
             print(name, json.dumps(run, indent=1), flush=True)
+
+
+def training_minutes(name):
+    """The minutes that went into shipped weights, their teacher's included; None for the bounding rows."""
+    entry = pretrained.pretrained_index().get(name)
+    if entry is None:
+        return None
+    recipe = recipes.get_recipe(name)
+    return entry["minutes"] + (training_minutes(f"{recipe.teacher}_{recipe.data_set}") if recipe.teacher else 0)
 
 
 def stamp_repository(repository):

@@ -72,13 +72,13 @@ class Student(DDPM):
     def compute_losses(self, images, training):
         """Mean squared error of the velocity that leads in one step to where two steps of half its length lead.
 
-        For a quarter of the images these are steps of the teacher, for the others of the student's averaged weights.
+        For an eighth of the images these are steps of the teacher, for the others of the student's averaged weights.
         """
         if self._teacher is None:
             raise ValueError("the student has no teacher; call learn_from(teacher) before fit or evaluate.")
         images = 2 * images - 1
         num_images = ops.shape(images)[0]
-        num_taught = ops.maximum(1, num_images // 4)
+        num_taught = ops.maximum(1, num_images // 8)
         timesteps, halfway, destinations = self._draw_steps(num_taught, num_images)
         noise = keras.random.normal(ops.shape(images), seed=self.seed_generator)
         noisy_images = schedules.q_sample(self.schedule, images, timesteps, noise)
@@ -92,7 +92,7 @@ class Student(DDPM):
         target = schedules.images_of_step(self.schedule, reached, noisy_images, timesteps, destinations)
 
         target_noise = schedules.noise_from_images(self.schedule, noisy_images, timesteps, target)
-        target_velocity = schedules.velocity(self.schedule, target, timesteps, target_noise)
+        target_velocity = ops.stop_gradient(schedules.velocity(self.schedule, target, timesteps, target_noise))
         network = self.network if training else self.ema_network
         output = network([noisy_images, timesteps, destinations], training=training)
         return {"loss": ops.mean(ops.square(target_velocity - output))}
@@ -100,8 +100,9 @@ class Student(DDPM):
     def _draw_steps(self, num_taught, num_images):
         """Timesteps where steps start, are halfway and end: first of the shortest kind, then of longer ones."""
         num_levels = self.most_steps.bit_length()
-        levels = keras.random.randint((num_images,), 1, num_levels, seed=self.seed_generator)
-        half = ops.where(ops.arange(num_images) < num_taught, 1, 2**levels)
+        # The larger of two draws: the longer a step, the more there is to learn, and the more often it comes.
+        draws = keras.random.randint((2, num_images), 1, num_levels, seed=self.seed_generator)
+        half = ops.where(ops.arange(num_images) < num_taught, 1, 2 ** ops.max(draws, axis=0))
         place = keras.random.randint((num_images,), 0, self.most_steps, seed=self.seed_generator)
         place = place % (self.most_steps // half)  # Powers of two: every start is as likely as the others.
         stops = ops.convert_to_tensor(self._stops, "int32")

@@ -80,14 +80,14 @@ def spaced_timesteps(num_timesteps, num_steps, power=1.0):
         power: above 0.
 
     Returns:
-        int array, falling from T; its length is num_steps, or a little less where steps would coincide.
+        int array, falling from T; its length is num_steps, or less where steps would coincide.
     """
     if not 1 <= num_steps <= num_timesteps:
         raise ValueError(f"num_steps is {num_steps}; expected 1 ... {num_timesteps}, the timesteps of the schedule.")
     if not power > 0:
         raise ValueError(f"power is {power}; expected a number above 0.")
     shares = np.linspace(0, 1, num_steps + 1)[1:] ** power
-    return np.unique(np.ceil(shares * num_timesteps - 1e-9).astype("int32"))[::-1]
+    return np.unique(np.maximum(np.ceil(shares * num_timesteps - 1e-9), 1).astype("int32"))[::-1]
 
 
 def ddim_sample(predict_noise, schedule, noisy_images, timesteps, seed=None, eta=0.0, clip=True):

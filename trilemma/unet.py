@@ -45,7 +45,7 @@ class SinusoidalEmbedding(layers.Layer):
 
 @keras.saving.register_keras_serializable("trilemma")
 class GroupNormalization(layers.GroupNormalization):
-    """Group normalisation (Wu & He 2018, equations 1 and 2), in fewer passes over the feature maps than Keras makes.
+    """Group normalisation (Wu & He 2018) of the last axis, in fewer passes over the feature maps than Keras makes.
 
     The mean and the mean square of every channel, averaged over its group, give one factor and one shift per channel.
 
