@@ -78,7 +78,7 @@ CLAIMS = (
     Claim(
         "C5", "article", "DDPM: high quality, diverse, stable but slow training, slow sampling", evidence.diffusion,
         "One regression loss, no opponent: it falls steadily. Every image costs 200 passes with the article's sampler; "
-        "notebook 4 knows faster ones.",
+        "the notebook on fast sampling knows others.",
     ),
     Claim(
         "C6", "article", "T = 200 instead of 1000 is a fair saving", evidence.num_timesteps,

@@ -197,14 +197,15 @@ def plot_passes(rows, real, title=None):
     """
     figure = Figure((9, 4), layout="constrained")
     markers = dict(zip(dict.fromkeys(row["sampler"] for row in rows), itertools.cycle("os^vDP*X")))
-    for axes, key in zip(figure.subplots(1, 2), ("frechet_distance", "recall"), strict=True):
+    scores = {"frechet_distance": "Fréchet distance", "recall": "recall"}
+    for axes, (key, label) in zip(figure.subplots(1, 2), scores.items(), strict=True):
         for sampler, marker in markers.items():
             points = sorted((row["passes_per_image"], row[key]) for row in rows if row["sampler"] == sampler)
             axes.plot(*zip(*points, strict=True), marker=marker, label=sampler)
         axes.axhline(real[key], color="gray", linestyle="--", label="real images")
         axes.set_xscale("log")
         axes.set_xlabel("network passes per image")
-        axes.set_ylabel(key.replace("_", " "))
+        axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     figure.axes[0].set_yscale("log")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
