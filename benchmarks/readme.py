@@ -35,22 +35,34 @@ def seeds_table(rows, columns):
     return records.markdown_table([{**row, "num_seeds": len(row["seeds"])} for row in rows], columns)
 
 
+def sampler_table():
+    """The samplers of the DDPM over 20 passes, on both data sets, as Markdown."""
+    results, rows = records.load_results("steps").values(), {}
+    for row in [row for row in results if row["passes_per_image"] == 20]:
+        shown = rows.setdefault(row["sampler"], {"sampler": row["sampler"]})
+        shown |= {f"{score} {row['data_set']}": row[score] for score in ("frechet_distance", "recall")}
+    columns = {"sampler": ""}
+    for data_set in data.CLASS_NAMES:
+        columns |= {f"frechet_distance {data_set}": ".1f", f"recall {data_set}": ".2f"}
+    return records.markdown_table(list(rows.values()), columns)
+
+
 def claims_table():
     """The claims and their verdicts as Markdown."""
     rows = [{"claim": f"{claim.name}: {claim.text}", "verdict": claim.row()["verdict"]} for claim in claims.CLAIMS]
     return records.markdown_table(rows, {"claim": "", "verdict": ""})
 
 
+# The name of the first column, by which main finds the table in the README -> the table.
+TABLES = {"model": results_table, "sampler": sampler_table, "Stacked-MNIST": stacked_table, "claim": claims_table}
+
+
 def main():
     """Rewrites tables and figures."""
     readme = pathlib.Path("README.md")
     text = readme.read_text()
-    for first, table in [
-        ("model", results_table()),
-        ("Stacked-MNIST", stacked_table()),
-        ("claim", claims_table()),
-    ]:
-        text, count = re.subn(rf"\| {first} \|.*?(?=\n\n)", table, text, flags=re.DOTALL)
+    for first, table in TABLES.items():
+        text, count = re.subn(rf"\| {first} \|.*?(?=\n\n)", table(), text, flags=re.DOTALL)
         if count != 1:
             raise ValueError(f"README.md has {count} tables that begin with '| {first} |'; expected one.")
     readme.write_text(text)
