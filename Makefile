@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests of one file, and cells of one notebook, stay in one process.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadfile
 export TRILEMMA_BUILD := $(CURDIR)/build
 
 .PHONY: notebooks test lint colab
@@ -9,8 +11,8 @@ notebooks: .venv/installed  ## execute all notebooks with the shipped weights; r
 	cat build/scoreboard.md
 
 test: .venv/installed lint  ## unit tests, then strict nbval over every notebook
-	$(BIN)/pytest
-	$(BIN)/pytest --nbval notebooks
+	$(PYTEST)
+	$(PYTEST) --nbval notebooks
 
 lint: .venv/installed
 	$(BIN)/ruff check .
