@@ -6,17 +6,18 @@ python benchmarks/speed.py ddpm_mnist article
 
 The last one samples as the article does: one image at a time, a Python loop over the timesteps, an eager network; here
 with our network, so that only the way of sampling differs. One process per row, since the peak of a process never
-falls. Rows are kept per device.
+falls. Rows are kept per device. The share of the peak is that of the rate at which the machine convolves at best.
 """
 
 import sys
 import time
 
+from trilemma import data, device, pretrained, recipes, samplers, scoreboard  # isort: skip  It chooses the kernels.
 import keras
 import tensorflow as tf
 from memory import peak_megabytes
+from peak import convolution_peak, count_operations
 
-from trilemma import data, device, pretrained, recipes, samplers, scoreboard
 from trilemma.records import environment, update_results
 
 BATCH_SIZES = (1, 10, 100, 500)
@@ -36,18 +37,25 @@ def sampling_rows(model):
     return rows
 
 
-def training_images_per_second(name):
-    """Warm training steps of the recipe on random images, without reading data."""
+def sampling_operations(model, batch_size=100):
+    """Operations per image, see `count_operations`."""
+    graph = tf.function(model.sample).get_concrete_function(batch_size).graph
+    return count_operations(graph, model.passes_per_image) / batch_size
+
+
+def training_rate_and_operations(name):
+    """Images per second of warm training steps on random images, without reading data, and operations per image."""
     recipe = recipes.get_recipe(name)
-    model = recipe.build()
-    model.compile(**model.default_optimizers(recipe.learning_rate, 1000), jit_compile=recipe.jit_compile)
+    model = recipe.prepare(1000)
     count = recipe.batch_size * TRAINING_STEPS
     images = keras.ops.convert_to_numpy(keras.random.uniform((count, *model.image_shape)))
     dataset = data.make_dataset(images, batch_size=recipe.batch_size)
     model.fit(dataset, verbose=0)
     start = time.perf_counter()
     model.fit(dataset, verbose=0)
-    return count / (time.perf_counter() - start)
+    rate = count / (time.perf_counter() - start)
+    graph = tf.function(model.train_step).get_concrete_function(images[: recipe.batch_size]).graph
+    return rate, count_operations(graph) / recipe.batch_size
 
 
 def seconds_as_published(model):
@@ -85,7 +93,11 @@ def main():
         row["images_per_second"] = sampling_rows(model)
         row["seconds_per_image"] = 1 / row["images_per_second"]["1"]
         row["peak_megabytes"], row["megabytes_added"] = peak_megabytes(), peak_megabytes() - before
-        row["training_images_per_second"] = training_images_per_second(name)
+        operations, peak = sampling_operations(model), convolution_peak()
+        row["share_of_peak"] = max(row["images_per_second"].values()) * operations / peak
+        row["training_images_per_second"], operations = training_rate_and_operations(name)
+        row["training_share_of_peak"] = row["training_images_per_second"] * operations / peak
+        row["peak_gigaflops"] = peak / 1e9
     update_results("speed", {f"{name}, {precision}, {row['device']}": row})
     print(row)
 

@@ -36,7 +36,7 @@ def main():
         if read_results("steps").get(name, {}).get("weights_sha256") != weights:
             model.use_sampler(num_steps=num_steps, **arguments)
             row = scoreboard.score(model, data_set, NUM_IMAGES)
-            del row["images_per_second"]  # Of a single short run; benchmarks/sampling.py measures speed.
+            del row["images_per_second"]  # Of a single short run; benchmarks/speed.py measures speed.
             row |= {
                 "data_set": data_set,
                 "sampler": sampler,

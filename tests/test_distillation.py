@@ -4,7 +4,7 @@ import pytest
 
 from trilemma import schedules
 from trilemma.ddpm import DDPM
-from trilemma.distillation import Student
+from trilemma.distillation import Student, ddim_step, images_of_step
 
 TINY = dict(image_shape=(8, 8, 1), num_timesteps=20, widths=(8, 16), seed=0)
 DEVIATION = 0.1
@@ -157,9 +157,8 @@ def test_student_starts_as_its_teacher(random):
 
 
 def test_training_moves_one_step_towards_two_and_leaves_the_teacher_alone(random):
-    teacher = DDPM(
-        **TINY
-    )  # Untrained, it predicts no velocity: a smooth way, along which long steps differ from short.
+    # Untrained, it predicts no velocity: a smooth way, along which long steps differ from short ones.
+    teacher = DDPM(**TINY)
     before = [weight.copy() for weight in teacher.ema_network.get_weights()]
     student = tiny_student().learn_from(teacher)
     student.compile(optimizer=keras.optimizers.Adam(2e-3))
@@ -211,10 +210,10 @@ def test_images_of_step_undoes_ddim_step(random):
     schedule = schedules.cosine_schedule(20)
     images, noisy_images = random.standard_normal((2, 4, 3, 3, 1)).astype("float32")
     timesteps, destinations = np.array([20, 12, 5, 1]), np.array([10, 11, 0, 0])
-    reached = schedules.ddim_step(schedule, images, noisy_images, timesteps, destinations)
+    reached = ddim_step(schedule, images, noisy_images, timesteps, destinations)
     for row, (t, s) in enumerate(zip(timesteps, destinations, strict=True)):
         noise = (noisy_images[row] - schedule.signal_rates[t] * images[row]) / schedule.noise_rates[t]
         expected = schedule.signal_rates[s] * images[row] + schedule.noise_rates[s] * noise
         np.testing.assert_allclose(reached[row], expected, rtol=1e-4, atol=1e-5)
-    solved = schedules.images_of_step(schedule, reached, noisy_images, timesteps, destinations)
+    solved = images_of_step(schedule, reached, noisy_images, timesteps, destinations)
     np.testing.assert_allclose(solved, images, rtol=1e-3, atol=1e-3)

@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# TensorFlow chooses these kernels by itself only on processors with AVX-512; they are faster without too.
+# TensorFlow turns these kernels on by itself only on newer processors; here all processors use the same ones.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import keras

@@ -61,8 +61,8 @@ class DDPM(GenerativeModel):
         self.trackers = {"loss": keras.metrics.Mean(name="loss")}
         self.use_sampler()
 
-    def _build_network(self):
-        return build_unet(self.config["image_shape"], self.config["widths"], self.config["patch_size"])
+    def _build_network(self, **inputs):
+        return build_unet(self.config["image_shape"], self.config["widths"], self.config["patch_size"], **inputs)
 
     def call(self, inputs, training=False):
         """Predicts the noise with the averaged weights: [noisy_images, timesteps] -> predicted_noise."""
@@ -120,8 +120,13 @@ class DDPM(GenerativeModel):
         Raises:
             ValueError: unknown name, an argument that this sampler does not have, or see `samplers`.
         """
-        if name not in ("ddpm", "ddim", "dpm_solver"):
-            raise ValueError(f'unknown sampler {name!r}; expected "ddpm", "ddim" or "dpm_solver".')
+        functions = {
+            "ddpm": samplers.ddpm_sample,
+            "ddim": samplers.ddim_sample,
+            "dpm_solver": samplers.dpm_solver_sample,
+        }
+        if name not in functions:
+            raise ValueError(f"unknown sampler {name!r}; expected one of {list(functions)}.")
         all_steps = self.schedule.num_timesteps
         if name == "ddpm" and (num_steps, power, eta) != (None, 1.0, 0.0):
             chosen = f"num_steps={num_steps}, power={power}, eta={eta}"
@@ -129,12 +134,10 @@ class DDPM(GenerativeModel):
                 f'"ddpm" walks all {all_steps} timesteps, not {chosen}; use "ddim", with eta=1 for its noise.'
             )
         timesteps = samplers.spaced_timesteps(all_steps, all_steps if num_steps is None else num_steps, power)
-        sample, arguments = {
-            "ddpm": (samplers.ddpm_sample, dict(seed=self.seed_generator)),
-            "ddim": (samplers.ddim_sample, dict(timesteps=timesteps, seed=self.seed_generator, eta=eta)),
-            "dpm_solver": (samplers.dpm_solver_sample, dict(timesteps=timesteps, seed=self.seed_generator, eta=eta)),
-        }[name]
-        self._sampler = functools.partial(sample, self._predict_noise, self.schedule, **arguments)
+        chosen = {} if name == "ddpm" else dict(timesteps=timesteps, eta=eta)
+        self._sampler = functools.partial(
+            functions[name], self._predict_noise, self.schedule, seed=self.seed_generator, **chosen
+        )
         self.passes_per_image = len(timesteps)
         self._compiled_sample = self._sample_uses_xla = None
         return self

@@ -72,7 +72,7 @@ def device_name():
 
 
 def _cpu_model():
-    """The processor, with its vector instructions: cloud machines of one name differ in them by a factor of four."""
+    """The processor, with its vector instructions: cloud machines of one name differ in them, and in speed."""
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

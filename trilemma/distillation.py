@@ -8,7 +8,29 @@ from keras import ops
 
 from trilemma import samplers, schedules
 from trilemma.ddpm import DDPM
-from trilemma.unet import build_unet
+
+
+def ddim_step(schedule, images, noisy_images, timesteps, destinations):
+    """Goes from x_t to x_s without drawing noise, given x_0 (Song et al. 2021, equation 12 with sigma = 0).
+
+    Shapes as in `schedules.q_sample`; timesteps t from 1, destinations s int (batch,), each in 0 ... t - 1.
+    """
+    of_images, of_noisy_images = _ddim_weights(schedule, timesteps, destinations)
+    return of_images * images + of_noisy_images * noisy_images
+
+
+def images_of_step(schedule, reached_images, noisy_images, timesteps, destinations):
+    """Solves `ddim_step` for x_0: the image for which one step leads from x_t to the reached x_s."""
+    of_images, of_noisy_images = _ddim_weights(schedule, timesteps, destinations)
+    return (reached_images - of_noisy_images * noisy_images) / of_images
+
+
+def _ddim_weights(schedule, timesteps, destinations):
+    ratio = schedules.at_timesteps(schedule.noise_rates, destinations) / schedules.at_timesteps(
+        schedule.noise_rates, timesteps
+    )
+    signal_rate = schedules.at_timesteps(schedule.signal_rates, destinations)
+    return signal_rate - ratio * schedules.at_timesteps(schedule.signal_rates, timesteps), ratio
 
 
 @keras.saving.register_keras_serializable("trilemma")
@@ -36,8 +58,7 @@ class Student(DDPM):
         self._teacher = None
 
     def _build_network(self):
-        sizes = (self.config[key] for key in ("image_shape", "widths", "patch_size"))
-        return build_unet(*sizes, with_destinations=True)
+        return super()._build_network(with_destinations=True)
 
     def call(self, inputs, training=False):
         """Predicts the noise with the averaged weights: [noisy_images, timesteps, destinations] -> predicted_noise."""
@@ -89,7 +110,7 @@ class Student(DDPM):
         num_skipped = ops.minimum(num_taught, num_images - 1)
         own = self._two_steps(self._predict_noise_towards, *(each[num_skipped:] for each in start))
         reached = ops.concatenate([taught, own])[:num_images]
-        target = schedules.images_of_step(self.schedule, reached, noisy_images, timesteps, destinations)
+        target = images_of_step(self.schedule, reached, noisy_images, timesteps, destinations)
 
         target_noise = schedules.noise_from_images(self.schedule, noisy_images, timesteps, target)
         target_velocity = ops.stop_gradient(schedules.velocity(self.schedule, target, timesteps, target_noise))
@@ -112,7 +133,7 @@ class Student(DDPM):
         for now, then in ((timesteps, halfway), (halfway, destinations)):
             predicted_noise = predict_noise(noisy_images, now, then)
             images = schedules.predict_images(self.schedule, noisy_images, now, predicted_noise)
-            noisy_images = schedules.ddim_step(self.schedule, ops.clip(images, -1.0, 1.0), noisy_images, now, then)
+            noisy_images = ddim_step(self.schedule, ops.clip(images, -1.0, 1.0), noisy_images, now, then)
         return noisy_images
 
     def use_sampler(self, num_steps=4):

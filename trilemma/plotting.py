@@ -187,13 +187,12 @@ def plot_quality_speed(rows, title=None):
     return figure
 
 
-def plot_passes(rows, real, title=None):
+def plot_passes(rows, real):
     """Draws the Fréchet distance and recall against network passes: a curve per sampler, a dashed line for real images.
 
     Args:
         rows: list of rows of a scoreboard, each with a "sampler"; those of one sampler make a curve.
         real: the row of real images.
-        title: optional.
     """
     figure = Figure((9, 4), layout="constrained")
     markers = dict(zip(dict.fromkeys(row["sampler"] for row in rows), itertools.cycle("os^vDP*X")))
@@ -209,8 +208,6 @@ def plot_passes(rows, real, title=None):
         axes.grid(alpha=0.3)
     figure.axes[0].set_yscale("log")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    if title:
-        figure.suptitle(title, fontsize=10)
     return figure
 
 

@@ -13,10 +13,7 @@ from trilemma import data, recipes
 WEIGHTS_DIR = pathlib.Path(__file__).parent / "weights"
 # More ways to draw with the same weights: model -> the model whose weights it takes, arguments of its `use_sampler`.
 SAMPLERS = {
-    "ddim20": ("ddpm", dict(name="ddim", num_steps=20)),
     "solver20": ("ddpm", dict(name="dpm_solver", num_steps=20, power=0.8, eta=1.0)),
-    "student1": ("student", dict(num_steps=1)),
-    "student2": ("student", dict(num_steps=2)),
 }
 
 
@@ -28,7 +25,7 @@ def list_pretrained():
 
 
 def weights_name(name):
-    """The weights file behind a name of `list_pretrained`: that of "ddim20_mnist" is "ddpm_mnist"."""
+    """The weights file behind a name of `list_pretrained`: that of "solver20_mnist" is "ddpm_mnist"."""
     kind, _, data_set = name.partition("_")
     return f"{SAMPLERS[kind][0]}_{data_set}" if kind in SAMPLERS else name
 

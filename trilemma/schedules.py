@@ -191,27 +191,6 @@ def q_posterior_sample(schedule, images, noisy_images, timesteps, noise):
     return mean + at_timesteps(schedule.posterior_variances**0.5, timesteps) * noise
 
 
-def ddim_step(schedule, images, noisy_images, timesteps, destinations):
-    """Goes from x_t to x_s without drawing noise, given x_0 (Song et al. 2021, equation 12 with sigma = 0).
-
-    Shapes as in `q_sample`; timesteps t from 1, destinations s int (batch,), each in 0 ... t - 1.
-    """
-    of_images, of_noisy_images = _ddim_weights(schedule, timesteps, destinations)
-    return of_images * images + of_noisy_images * noisy_images
-
-
-def images_of_step(schedule, reached_images, noisy_images, timesteps, destinations):
-    """Solves `ddim_step` for x_0: the image for which one step leads from x_t to the reached x_s."""
-    of_images, of_noisy_images = _ddim_weights(schedule, timesteps, destinations)
-    return (reached_images - of_noisy_images * noisy_images) / of_images
-
-
-def _ddim_weights(schedule, timesteps, destinations):
-    ratio = at_timesteps(schedule.noise_rates, destinations) / at_timesteps(schedule.noise_rates, timesteps)
-    signal_rate = at_timesteps(schedule.signal_rates, destinations)
-    return signal_rate - ratio * at_timesteps(schedule.signal_rates, timesteps), ratio
-
-
 def velocity(schedule, images, timesteps, noise):
     """v = sqrt(alpha_bar_t) noise - sqrt(1 - alpha_bar_t) x_0, orthogonal to x_t (Salimans & Ho 2022, section 4).
 
