@@ -213,6 +213,10 @@ def test_repeated_dataset_does_not_end():
     assert flat(dataset.take(3)) == [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5]
 
 
+def test_no_tuning_thread_holds_up_the_end_of_an_epoch():
+    assert make_dataset(numbered(6), batch_size=4).options().autotune.enabled is False
+
+
 def test_labels_stay_with_their_images():
     for images, labels in make_dataset(numbered(20), np.arange(20), batch_size=5):
         np.testing.assert_array_equal(np.ravel(images), labels)
