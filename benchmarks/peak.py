@@ -5,9 +5,13 @@ import time
 
 import keras
 import tensorflow as tf
-from tensorflow.python.framework import ops as graph_ops
 
-CONTRACTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul", "BatchMatMulV2")
+# Operation -> what the convolution, or the one that is transposed or differentiated, puts out; its kernel.
+CONVOLUTIONS = {
+    "Conv2D": (lambda op: op.outputs[0], lambda op: op.inputs[1]),
+    "Conv2DBackpropInput": (lambda op: op.inputs[2], lambda op: op.inputs[1]),
+    "Conv2DBackpropFilter": (lambda op: op.inputs[2], lambda op: op.outputs[0]),
+}
 SHAPES = ((14, 64), (14, 128), (28, 64), (7, 256))  # Side of a feature map, channels.
 
 
@@ -46,6 +50,9 @@ def count_operations(graph, loop_steps=1):
             total += 2 * math.prod(
                 {letter: size for letters, x in sizes for letter, size in zip(letters, x.shape, strict=True)}.values()
             )
-        elif op.type in CONTRACTIONS:
-            total += graph_ops.get_stats_for_node_def(graph, op.node_def, "flops").value
+        elif op.type in ("MatMul", "BatchMatMulV2"):
+            total += 2 * op.inputs[0].shape.num_elements() * op.outputs[0].shape[-1]
+        elif op.type in CONVOLUTIONS:
+            maps, kernel = (tensors(op).shape for tensors in CONVOLUTIONS[op.type])
+            total += 2 * maps.num_elements() * kernel.num_elements() // maps[-1]
     return total
