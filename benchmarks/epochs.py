@@ -1,7 +1,7 @@
 """Scores a model after every epoch of its training; writes results/epochs.json.
 
-python benchmarks/epochs.py vae_mnist 24
-python benchmarks/epochs.py dcgan_mnist 24
+python benchmarks/epochs.py vae_mnist 5
+python benchmarks/epochs.py dcgan_mnist 6
 
 The recipe is the shipped one except for the number of epochs. A run that was interrupted goes on.
 """
