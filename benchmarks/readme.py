@@ -8,16 +8,19 @@ import re
 
 from trilemma import claims, data, evidence, plotting, records, scoreboard
 
-MODELS = ("vae", "vae2", "dcgan", "dcgan2", "ddpm")
+NAMES = ("real", "vae", "vae2", "dcgan", "dcgan2", "ddpm", "solver20", "gaussian")
 
 
 def results_table():
     """The scoreboard of both data sets as Markdown."""
-    results = records.load_results(f"scoreboard_{evidence.NUM_IMAGES}")
-    names = [f"{row}_{data_set}" for data_set in data.CLASS_NAMES for row in ("real", *MODELS, "gaussian")]
+    rows = [
+        {"model": f"{name}_{data_set}", **row}
+        for data_set in data.CLASS_NAMES
+        for name, row in evidence.recorded_rows(data_set, NAMES).items()
+    ]
     columns = {"model": "", "num_images": "d", "num_seeds": "d", "frechet_distance": ".1f", "precision": ".2f"}
     columns |= {"recall": ".2f", "passes_per_image": "d", "images_per_second": ",.1f"}
-    return seeds_table([{"model": name, **results[name]} for name in names], columns)
+    return seeds_table(rows, columns)
 
 
 def stacked_table():
@@ -36,9 +39,12 @@ def seeds_table(rows, columns):
 
 
 def sampler_table():
-    """The samplers of the DDPM over 20 passes, on both data sets, as Markdown."""
-    results, rows = records.load_results("steps").values(), {}
-    for row in [row for row in results if row["passes_per_image"] == 20]:
+    """The samplers of the DDPM over 20 passes, and its own over 200, on both data sets, as Markdown."""
+    results, rows = [row for row in records.load_results("steps").values() if row["passes_per_image"] == 20], {}
+    for data_set in data.CLASS_NAMES:
+        (run,) = [run for run in evidence.recorded_rows(data_set)["ddpm"]["runs"] if run["seed"] == 0]
+        results.append({**run, "data_set": data_set, "sampler": "as trained, 200 passes"})
+    for row in results:
         shown = rows.setdefault(row["sampler"], {"sampler": row["sampler"]})
         shown |= {f"{score} {row['data_set']}": row[score] for score in ("frechet_distance", "recall")}
     columns = {"sampler": ""}
@@ -67,8 +73,9 @@ def main():
             raise ValueError(f"README.md has {count} tables that begin with '| {first} |'; expected one.")
     readme.write_text(text)
     for data_set in data.CLASS_NAMES:
-        rows = evidence.recorded_rows(data_set)
-        corners = {name: scoreboard.trilemma_corners(name, rows) for name in evidence.MODELS}
+        models = (*evidence.MODELS, "solver20")
+        rows = evidence.recorded_rows(data_set, ("real", *models, "gaussian"))
+        corners = {name: scoreboard.trilemma_corners(name, rows) for name in models}
         plotting.plot_trilemma(corners, title=data_set).savefig(f"results/trilemma_{data_set}.png", dpi=100)
 
 

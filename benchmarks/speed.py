@@ -1,14 +1,14 @@
 """Measures how fast models sample and train; writes results/speed.json.
 
-python benchmarks/speed.py vae_mnist float32
-python benchmarks/speed.py ddpm_mnist bfloat16
-python benchmarks/speed.py ddpm_mnist article
+python benchmarks/speed.py  # all rows
+python benchmarks/speed.py ddpm_mnist bfloat16  # one of them
 
-The last one samples as the article does: one image at a time, a Python loop over the timesteps, an eager network; here
-with our network, so that only the way of sampling differs. One process per row, since the peak of a process never
+The row "article" samples as the article does: one image at a time, a Python loop over the timesteps, an eager network;
+here with our network, so that only the way of sampling differs. One process per row, since the peak of a process never
 falls. Rows are kept per device. The share of the peak is that of the rate at which the machine convolves at best.
 """
 
+import subprocess
 import sys
 import time
 
@@ -20,7 +20,10 @@ from peak import convolution_peak, count_operations
 
 from trilemma.records import environment, update_results
 
+MODELS = ("vae_mnist", "vae2_mnist", "dcgan_mnist", "dcgan2_mnist", "ddpm_mnist", "solver20_mnist")
+ROWS = (*((name, "float32") for name in MODELS), ("ddpm_mnist", "bfloat16"), ("ddpm_mnist", "article"))
 BATCH_SIZES = (1, 10, 100, 500)
+PATIENCE = 30  # seconds; when a batch takes longer, a larger one is not tried
 TRAINING_STEPS = 20
 
 
@@ -34,6 +37,8 @@ def sampling_rows(model):
             count = batch_size * (1 + int(count / batch_size * 3 / seconds))
             _, seconds = scoreboard.timed_generate(model, count, batch_size=batch_size)
         rows[str(batch_size)] = count / seconds
+        if seconds > PATIENCE:
+            break
     return rows
 
 
@@ -77,7 +82,11 @@ def seconds_as_published(model):
 
 
 def main():
-    """Measures the row that the command line names."""
+    """Measures the row that the command line names, or all."""
+    if not sys.argv[1:]:
+        for row in ROWS:
+            subprocess.run([sys.executable, __file__, *row], check=True)
+        return
     name, precision = sys.argv[1:]
     device.setup_device("float32" if precision == "article" else precision)
     model = pretrained.load_pretrained(name)
@@ -95,9 +104,10 @@ def main():
         row["peak_megabytes"], row["megabytes_added"] = peak_megabytes(), peak_megabytes() - before
         operations, peak = sampling_operations(model), convolution_peak()
         row["share_of_peak"] = max(row["images_per_second"].values()) * operations / peak
-        row["training_images_per_second"], operations = training_rate_and_operations(name)
-        row["training_share_of_peak"] = row["training_images_per_second"] * operations / peak
         row["peak_gigaflops"] = peak / 1e9
+        if name == pretrained.weights_name(name):  # Another sampler is not another training.
+            row["training_images_per_second"], operations = training_rate_and_operations(name)
+            row["training_share_of_peak"] = row["training_images_per_second"] * operations / peak
     update_results("speed", {f"{name}, {precision}, {row['device']}": row})
     print(row)
 

@@ -12,7 +12,7 @@ from trilemma import data, device, metrics, pretrained
 
 _SCORES = (
     "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "classes_covered", "class_kl",
-    "modes_covered", "mode_kl", "images_per_second",
+    "modes_covered", "mode_kl",
 )  # fmt: skip
 
 
