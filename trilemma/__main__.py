@@ -77,8 +77,8 @@ def score(names, num_images, seeds):
     """Scores models and the bounding rows; updates results/scoreboard_<num_images>.json after every seed.
 
     One file per number of images, since scores at different numbers must not be compared. A row keeps its runs with
-    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights and sampler. On
-    whichever machine: the images are the same but for rounding.
+    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights and sampler. The
+    machines may differ; every run names its own.
     """
     bounds = {"real": scoreboard.score_real, "gaussian": scoreboard.score_gaussian}
     known = [f"{kind}_{data_set}" for data_set in data.DATA_SETS for kind in bounds]

@@ -137,7 +137,7 @@ def make_dataset(images, labels=None, batch_size=128, shuffle=True, repeat=False
         dataset = dataset.shuffle(len(images), seed=seed)
     if repeat:
         dataset = dataset.repeat()
-    # The thread that tunes a pipeline sleeps for up to a minute, and the end of an epoch would wait for it.
+    # The thread that tunes a pipeline sleeps ever longer, and the end of an epoch would wait until it wakes.
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.batch(batch_size, drop_remainder=drop_remainder).prefetch(1).with_options(options)
