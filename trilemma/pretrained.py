@@ -14,6 +14,8 @@ WEIGHTS_DIR = pathlib.Path(__file__).parent / "weights"
 # More ways to draw with the same weights: model -> the model whose weights it takes, arguments of its `use_sampler`.
 SAMPLERS = {
     "solver20": ("ddpm", dict(name="dpm_solver", num_steps=20, power=0.8, eta=1.0)),
+    "student1": ("student", dict(num_steps=1)),
+    "student2": ("student", dict(num_steps=2)),
 }
 
 

@@ -66,8 +66,8 @@ _DCGAN = dict(model="dcgan.DCGAN", epochs=6, batch_size=64, learning_rate=2e-4, 
 _DCGAN2 = dict(_DCGAN, arguments=dict(latent_size=2))
 _DDPM = dict(model="ddpm.DDPM", epochs=18, batch_size=64)
 # Each kind of step learns from the average of the next shorter one; a slow average would delay the longest one most.
-_STUDENT = dict(model="distillation.Student", teacher="ddpm", arguments=dict(ema_decay=0.99), epochs=10, batch_size=64)
-_DDGAN = dict(model="ddgan.DDGAN", epochs=15, batch_size=64, learning_rate=3e-4)
+_STUDENT = dict(model="distillation.Student", teacher="ddpm", arguments=dict(ema_decay=0.99), epochs=12, batch_size=64)
+_DDGAN = dict(model="ddgan.DDGAN", epochs=12, batch_size=64, learning_rate=1e-4)
 
 RECIPES = {
     f"{name}_{data_set}": Recipe(data_set=data_set, **settings)
