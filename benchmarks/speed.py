@@ -20,7 +20,10 @@ from peak import convolution_peak, count_operations
 
 from trilemma.records import environment, update_results
 
-MODELS = ("vae_mnist", "vae2_mnist", "dcgan_mnist", "dcgan2_mnist", "ddpm_mnist", "solver20_mnist")
+MODELS = (
+    "vae_mnist", "vae2_mnist", "dcgan_mnist", "dcgan2_mnist", "ddpm_mnist", "solver20_mnist", "ddgan_mnist",
+    "student_mnist", "student2_mnist", "student1_mnist",
+)  # fmt: skip
 ROWS = (*((name, "float32") for name in MODELS), ("ddpm_mnist", "bfloat16"), ("ddpm_mnist", "article"))
 BATCH_SIZES = (1, 10, 100, 500)
 PATIENCE = 30  # seconds; when a batch takes longer, a larger one is not tried

@@ -8,7 +8,7 @@ from trilemma.ddpm import DDPM
 
 
 def tiny_ddpm(**settings):
-    return DDPM(**{"image_shape": (8, 8, 1), "num_timesteps": 10, "widths": (8, 16), "seed": 0, **settings})
+    return DDPM(**{"image_shape": (8, 8, 1), "num_timesteps": 10, "widths": (8,), "seed": 0, **settings})
 
 
 def compiled(model, optimizer="sgd"):

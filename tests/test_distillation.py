@@ -6,7 +6,7 @@ from trilemma import schedules
 from trilemma.ddpm import DDPM
 from trilemma.distillation import Student, ddim_step, images_of_step
 
-TINY = dict(image_shape=(8, 8, 1), num_timesteps=20, widths=(8, 16), seed=0)
+TINY = dict(image_shape=(8, 8, 1), num_timesteps=20, widths=(8,), seed=0)
 DEVIATION = 0.1
 
 

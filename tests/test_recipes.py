@@ -10,7 +10,7 @@ from trilemma.recipes import RECIPES, Recipe, get_recipe, train
 MODELS = {
     "vae": dict(model="vae.VAE", arguments=dict(latent_size=2)),
     "dcgan": dict(model="dcgan.DCGAN", arguments=dict(latent_size=4, generator_width=8, discriminator_width=8)),
-    "ddpm": dict(model="ddpm.DDPM", arguments=dict(num_timesteps=3, widths=(8, 16))),
+    "ddpm": dict(model="ddpm.DDPM", arguments=dict(num_timesteps=3, widths=(8,))),
     "classifier": dict(model="classifier.Classifier", labelled=True),
 }
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("classifier", "ddpm")]

@@ -9,15 +9,16 @@ import itertools
 from trilemma import data, records, scoreboard
 
 MODELS = ("vae", "dcgan", "ddpm")
-NUM_IMAGES = 1000  # of the scoreboard that the verdicts use
+FEW_PASSES = ("solver20", "ddgan", "student")  # ways to draw by diffusion in fewer passes
+NUM_IMAGES = 1000  # of the scoreboard that the verdicts use; 10,000 would take the DDPM with its 200 passes hours
 DEVICE = "CPU, 2 cores, AMD EPYC (AVX2)"  # of the speeds: one machine for all models
 REACHED = 0.9  # from here on a corner of the trilemma counts as reached
 ARTICLE_CORNERS = {"vae": {"coverage", "speed"}, "dcgan": {"quality", "speed"}, "ddpm": {"coverage", "quality"}}
 
 
-def recorded_rows(data_set, names=("real", *MODELS, "gaussian")):
+def recorded_rows(data_set, names=("real", *MODELS, "gaussian"), num_images=NUM_IMAGES):
     """Rows of the recorded scoreboard: name without the data set -> row, with the recorded speed in batches of 100."""
-    results, rows = records.load_results(f"scoreboard_{NUM_IMAGES}"), {}
+    results, rows = records.load_results(f"scoreboard_{num_images}"), {}
     for name in names:
         rows[name] = dict(results[f"{name}_{data_set}"])
         if name not in ("real", "gaussian"):
@@ -150,6 +151,30 @@ def noise_and_denoise(data_set):
     kept = ", ".join(f"{share:.0%} from t = {start}" for start, share in shares.items())
     text = f"images that keep their class: {kept} (n = {row['num_images']})"
     return text, {"most change from the end": shares[max(shares)] < 0.5}
+
+
+@_on_both
+def few_passes(data_set):
+    """C8: DDIM in 20 passes and the DDGAN in 4, beside the DDPM in its 200."""
+    rows = recorded_rows(data_set, ("real", "ddpm", "ddgan"))
+    (rows["DDIM"],) = [
+        row
+        for row in records.load_results("steps").values()
+        if (row["data_set"], row["sampler"], row["passes_per_image"]) == (data_set, "DDIM", 20)
+    ]
+    rows["DDGAN"] = rows.pop("ddgan")
+    real, full = rows.pop("real"), rows["ddpm"]
+    text = ", ".join(
+        f"{name} in {row['passes_per_image']} passes: Fréchet distance {row['frechet_distance']:.1f}, recall "
+        f"{row['recall']:.2f}"
+        for name, row in rows.items()
+    )
+    parts = {}
+    for name in ("DDIM", "DDGAN"):
+        parts[f"{name} keeps quality"] = rows[name]["frechet_distance"] <= 1.2 * full["frechet_distance"]
+        parts[f"{name} keeps coverage"] = rows[name]["recall"] >= REACHED * real["recall"]
+        parts[f"{name} takes a tenth of the passes"] = 10 * rows[name]["passes_per_image"] <= full["passes_per_image"]
+    return text, parts
 
 
 @_on_both

@@ -212,15 +212,16 @@ def plot_passes(rows, real):
 
 
 def plot_trilemma(corners, title=None):
-    """Draws one triangle per model inside the triangle of the ideal model.
+    """Draws one triangle per model, three in a row, inside the triangle of the ideal model.
 
     Args:
         corners: model name -> dict of `scoreboard.trilemma_corners`.
         title: optional.
     """
-    figure = Figure((3.2 * len(corners), 3.2), layout="constrained")
+    num_rows = -(-len(corners) // 3)
+    figure = Figure((9.6, 3.2 * num_rows), layout="constrained")
     angles = np.deg2rad([90, 210, 330, 90])
-    for axes, (name, values) in zip(np.atleast_1d(figure.subplots(1, len(corners))), corners.items(), strict=True):
+    for axes, (name, values) in zip(figure.subplots(num_rows, 3, squeeze=False).flat, corners.items(), strict=False):
         radii = np.array([values[key] for key in ("quality", "speed", "coverage", "quality")])
         axes.plot(np.cos(angles), np.sin(angles), color="gray", linewidth=1)
         axes.fill(radii * np.cos(angles), radii * np.sin(angles), alpha=0.4)
