@@ -1,4 +1,4 @@
-"""Trains recipes on a GPU where JAX is at hand, yet TensorFlow is not; writes what `python -m trilemma train` writes.
+"""Trains diffusion models where JAX is at hand, yet TensorFlow is not; writes what `python -m trilemma train` writes.
 
 python benchmarks/jax_training.py student_mnist ddgan_mnist
 
@@ -12,6 +12,7 @@ import os
 import pathlib
 import sys
 import time
+import warnings
 from unittest import mock
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -23,7 +24,7 @@ from keras import ops
 # The package insists on TensorFlow; what it calls of it is replaced below.
 sys.modules["tensorflow"] = mock.MagicMock()
 with mock.patch.object(keras.backend, "backend", lambda: "tensorflow"):
-    from trilemma import data, ddgan, device, distillation, generative, pretrained, recipes, records, samplers
+    from trilemma import data, ddgan, device, distillation, pretrained, recipes, records, samplers
 del sys.modules["tensorflow"]
 
 
@@ -37,14 +38,14 @@ class _StaticOps:
 
 
 def players_of(model):
-    """The losses that training descends -> (network, its optimizer), and the pairs (average, network)."""
+    """The losses that training descends -> (network, its optimizer), and the pair (average, network)."""
     if not hasattr(model, "discriminator"):
-        return {"loss": (model.network, model.optimizer)}, [(model.ema_network, model.network)]
+        return {"loss": (model.network, model.optimizer)}, (model.ema_network, model.network)
     players = {
         "generator_loss": (model.generator, model.optimizer),
         "discriminator_loss": (model.discriminator, model.discriminator_optimizer),
     }
-    return players, [(model.ema_generator, model.generator)] if hasattr(model, "ema_generator") else []
+    return players, (model.ema_generator, model.generator)
 
 
 def all_variables(model):
@@ -63,7 +64,7 @@ def make_epoch(model, variables):
     Returns:
         Function (values of the variables, images, order (num_steps, batch_size)) -> new values, mean losses.
     """
-    players, averages = players_of(model)
+    players, averaged = players_of(model)
     descended = {name: network.trainable_variables for name, (network, _) in players.items()}
 
     def step(values, images):
@@ -79,13 +80,12 @@ def make_epoch(model, variables):
         with keras.StatelessScope(before) as scope:
             weights = {name: [variable.value for variable in each] for name, each in descended.items()}
             targets, pull_back, (losses, after) = jax.vjp(losses_of, weights, has_aux=True)
-            for variable, value in zip(variables, after, strict=True):  # Random numbers and moving averages go on.
+            for variable, value in zip(variables, after, strict=True):  # The random numbers go on.
                 variable.assign(value)
             for name, (_, optimizer) in players.items():
                 (gradients,) = pull_back({target: np.float32(target == name) for target in targets})
                 optimizer.apply(gradients[name], descended[name])
-            for average, network in averages:
-                model.update_average(average, network)
+            model.update_average(*averaged)
         return [scope.get_current_value(variable) for variable in variables], losses
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -104,7 +104,8 @@ def train(recipe, folder):
     num_steps = len(images) // recipe.batch_size
     model = recipe.prepare(recipe.epochs * num_steps)
     variables = all_variables(model)
-    run_epoch, random, history = make_epoch(model, variables), np.random.default_rng(recipe.seed), []
+    run_epoch, sample = make_epoch(model, variables), make_sample(model, 10)
+    random, history = np.random.default_rng(recipe.seed), []
     for number in range(1, recipe.epochs + 1):
         start = time.perf_counter()
         order = random.permutation(len(images))[: num_steps * recipe.batch_size].reshape(num_steps, -1)
@@ -113,19 +114,19 @@ def train(recipe, folder):
             variable.assign(value)
         losses = {name: float(value) for name, value in losses.items()}
         history.append({"epoch": number, **losses, "seconds": time.perf_counter() - start})
-        images_of_epoch = model.generate(10, seed=0)
-        np.save(folder / f"epoch_{number:03d}.npy", np.round(images_of_epoch * 255).astype("uint8"))
+        drawn = np.asarray(sample([variable.value for variable in model.variables]))
+        np.save(folder / f"epoch_{number:03d}.npy", np.round(drawn * 255).astype("uint8"))
         print(recipe.model, recipe.data_set, history[-1], flush=True)
     return model, history
 
 
 def make_sample(model, batch_size):
-    """`model.sample` as a compiled function: (values of the model's variables, state) -> images, new state."""
+    """`model.sample` from the seed 0, as a compiled function of the values of the model's variables."""
     variables, state = model.variables, model.seed_generator.state
 
     @jax.jit
-    def sample(values, start):
-        given = [*zip(variables, values, strict=True), (state, start)]
+    def sample(values):
+        given = [*zip(variables, values, strict=True), (state, np.zeros(2, "uint32"))]
 
         def fori_loop(lower, upper, body, initial):
             """Hands the state of the random numbers from step to step, which a loop of JAX does not do by itself."""
@@ -139,35 +140,20 @@ def make_sample(model, batch_size):
             state.assign(end)
             return value
 
-        with keras.StatelessScope(given) as scope, mock.patch.object(samplers.ops, "fori_loop", fori_loop):
-            images = model.sample(batch_size)
-        return images, scope.get_current_value(state)
+        with keras.StatelessScope(given), mock.patch.object(samplers.ops, "fori_loop", fori_loop):
+            return model.sample(batch_size)
 
     return sample
-
-
-def generate(model, num_images, seed=0, labels=None, batch_size=100, progress=False):
-    """`GenerativeModel.generate`; from a seed come other numbers than on TensorFlow."""
-    batch_size = min(batch_size, num_images)
-    # The model forgets what it keeps here when it changes its sampler.
-    model._compiled_sample = model._compiled_sample or {}
-    if batch_size not in model._compiled_sample:
-        model._compiled_sample[batch_size] = make_sample(model, batch_size)
-    values, state, batches = [v.value for v in model.variables], np.array([seed or 0, 0], "uint32"), []
-    for _ in range(-(-num_images // batch_size)):
-        images, state = model._compiled_sample[batch_size](values, state)
-        batches.append(np.asarray(images))
-    return np.concatenate(batches)[:num_images]
 
 
 distillation.ops = _StaticOps()
 ddgan._input_gradients = lambda function, inputs: jax.grad(lambda x: ops.sum(function(x)))(inputs)
 device.ReplicaSeedGenerator.next = keras.random.SeedGenerator.next
-generative.GenerativeModel.generate = generate
 
 
 def main():
     """Trains the recipes that the command line names."""
+    warnings.simplefilter("error", data.SampleWarning)  # Weights that ship are trained on all images.
     device_name = jax.devices()[0].device_kind
     for name in sys.argv[1:]:
         folder = pathlib.Path("build/checkpoints") / name

@@ -100,7 +100,7 @@ class DDGAN(AdversarialModel):
         self.ema_generator.set_weights(self.generator.get_weights())
         self.ema_generator.trainable = False
         self.discriminator = build_discriminator(image_shape, discriminator_width)
-        # The discriminator, as large as the generator, does not ship: nothing that draws needs it.
+        # The discriminator does not ship, since nothing that draws needs it; who trains on starts with a new one.
         self.networks = {"generator": (self.ema_generator, self.generator)}
 
     def call(self, inputs, training=False):
@@ -110,8 +110,8 @@ class DDGAN(AdversarialModel):
     def default_optimizers(self, learning_rate, num_steps):
         """Arguments for `compile`: Adam with beta_1 = 0.5, beta_2 = 0.99 and a cosine down to zero for both networks.
 
-        The discriminator learns four times as fast as the generator (two time scales, Heusel et al. 2017): most of its
-        pairs are almost noise, where it learns slowly, and at the same rate it never catches up.
+        The discriminator learns four times as fast as the generator (two time scales, Heusel et al. 2017), since most
+        of its pairs are almost noise, which teach it little.
         """
 
         def optimizer(learning_rate):
