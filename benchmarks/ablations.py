@@ -6,6 +6,9 @@ python benchmarks/ablations.py ddpm_linear           # the linear schedule, beta
 python benchmarks/ablations.py ddpm_published_betas  # D4: the linear schedule with T = 200 and the betas of T = 1000
 python benchmarks/ablations.py ddpm_1000_timesteps   # C6: T = 1000
 python benchmarks/ablations.py ddpm_noise            # a network that predicts noise
+python benchmarks/ablations.py ddgan                 # the short training, T = 4, that the following ones change
+python benchmarks/ablations.py ddgan_1_timestep      # T = 1: a GAN; also ddgan_2_timesteps, ddgan_8_timesteps
+python benchmarks/ablations.py ddgan_no_latents      # no z: what noise the process adds is all that varies
 """
 
 import contextlib
@@ -20,7 +23,7 @@ import numpy as np
 from trilemma import dcgan, recipes, records, schedules, scoreboard
 
 DATA_SET = "mnist"
-DDPM_EPOCHS = 3
+SHORT_EPOCHS = {"ddpm": 3, "ddgan": 8}
 NUM_IMAGES = 1000
 
 
@@ -52,6 +55,11 @@ ABLATIONS = {
     "ddpm_published_betas": (published_betas, "ddpm", {"schedule": "linear"}),
     "ddpm_1000_timesteps": (contextlib.nullcontext, "ddpm", {"num_timesteps": 1000}),
     "ddpm_noise": (contextlib.nullcontext, "ddpm", {"prediction": "noise"}),
+    "ddgan": (contextlib.nullcontext, "ddgan", {}),
+    "ddgan_1_timestep": (contextlib.nullcontext, "ddgan", {"num_timesteps": 1}),
+    "ddgan_2_timesteps": (contextlib.nullcontext, "ddgan", {"num_timesteps": 2}),
+    "ddgan_8_timesteps": (contextlib.nullcontext, "ddgan", {"num_timesteps": 8}),
+    "ddgan_no_latents": (contextlib.nullcontext, "ddgan", {"latent_size": 0}),
 }
 
 
@@ -59,7 +67,7 @@ def run(name, folder):
     """Trains and scores one variant."""
     context, model_name, changes = ABLATIONS[name]
     recipe = recipes.get_recipe(f"{model_name}_{DATA_SET}")
-    epochs = DDPM_EPOCHS if model_name == "ddpm" else recipe.epochs
+    epochs = SHORT_EPOCHS.get(model_name, recipe.epochs)
     recipe = dataclasses.replace(recipe, arguments=recipe.arguments | changes, epochs=epochs)
     with context():
         model, _ = recipes.train(recipe, folder, verbose=2)

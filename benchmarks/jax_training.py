@@ -1,6 +1,7 @@
-"""Trains diffusion models where JAX is at hand, yet TensorFlow is not; writes what `python -m trilemma train` writes.
+"""Trains diffusion models where JAX is at hand, yet TensorFlow is not.
 
-python benchmarks/jax_training.py student_mnist ddgan_mnist
+python benchmarks/jax_training.py student_mnist ddgan_mnist  # writes what `python -m trilemma train` writes
+python benchmarks/jax_training.py ddgan_1_timestep           # writes what benchmarks/ablations.py writes
 
 Networks, losses, optimizers, schedules, averages and samplers are the package's own, which Keras runs on JAX too. Here
 is what the package asks TensorFlow for: gradients, the order of the images, loops and random numbers in them. Nothing
@@ -24,7 +25,9 @@ from keras import ops
 # The package insists on TensorFlow; what it calls of it is replaced below.
 sys.modules["tensorflow"] = mock.MagicMock()
 with mock.patch.object(keras.backend, "backend", lambda: "tensorflow"):
-    from trilemma import data, ddgan, device, distillation, pretrained, recipes, records, samplers
+    import ablations
+
+    from trilemma import data, ddgan, device, distillation, generative, pretrained, recipes, records, samplers
 del sys.modules["tensorflow"]
 
 
@@ -96,7 +99,7 @@ def make_epoch(model, variables):
     return epoch
 
 
-def train(recipe, folder):
+def train(recipe, folder, verbose=None):
     """`recipes.train`, without checkpoints."""
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
@@ -104,8 +107,7 @@ def train(recipe, folder):
     num_steps = len(images) // recipe.batch_size
     model = recipe.prepare(recipe.epochs * num_steps)
     variables = all_variables(model)
-    run_epoch, sample = make_epoch(model, variables), make_sample(model, 10)
-    random, history = np.random.default_rng(recipe.seed), []
+    run_epoch, random, history = make_epoch(model, variables), np.random.default_rng(recipe.seed), []
     for number in range(1, recipe.epochs + 1):
         start = time.perf_counter()
         order = random.permutation(len(images))[: num_steps * recipe.batch_size].reshape(num_steps, -1)
@@ -114,19 +116,18 @@ def train(recipe, folder):
             variable.assign(value)
         losses = {name: float(value) for name, value in losses.items()}
         history.append({"epoch": number, **losses, "seconds": time.perf_counter() - start})
-        drawn = np.asarray(sample([variable.value for variable in model.variables]))
-        np.save(folder / f"epoch_{number:03d}.npy", np.round(drawn * 255).astype("uint8"))
+        np.save(folder / f"epoch_{number:03d}.npy", np.round(model.generate(10) * 255).astype("uint8"))
         print(recipe.model, recipe.data_set, history[-1], flush=True)
     return model, history
 
 
 def make_sample(model, batch_size):
-    """`model.sample` from the seed 0, as a compiled function of the values of the model's variables."""
+    """`model.sample` as a compiled function: (values of the model's variables, state) -> images, new state."""
     variables, state = model.variables, model.seed_generator.state
 
     @jax.jit
-    def sample(values):
-        given = [*zip(variables, values, strict=True), (state, np.zeros(2, "uint32"))]
+    def sample(values, start):
+        given = [*zip(variables, values, strict=True), (state, start)]
 
         def fori_loop(lower, upper, body, initial):
             """Hands the state of the random numbers from step to step, which a loop of JAX does not do by itself."""
@@ -140,30 +141,60 @@ def make_sample(model, batch_size):
             state.assign(end)
             return value
 
-        with keras.StatelessScope(given), mock.patch.object(samplers.ops, "fori_loop", fori_loop):
-            return model.sample(batch_size)
+        with keras.StatelessScope(given) as scope, mock.patch.object(samplers.ops, "fori_loop", fori_loop):
+            images = model.sample(batch_size)
+        return images, scope.get_current_value(state)
 
     return sample
+
+
+def generate(model, num_images, seed=0, batch_size=100, progress=False):
+    """`GenerativeModel.generate`, without a progress bar; from a seed come other numbers than on TensorFlow."""
+    batch_size = min(batch_size, num_images)
+    model._compiled_sample = model._compiled_sample or {}
+    if batch_size not in model._compiled_sample:
+        model._compiled_sample[batch_size] = make_sample(model, batch_size)
+    values, state, batches = [variable.value for variable in model.variables], np.array([seed, 0], "uint32"), []
+    for _ in range(-(-num_images // batch_size)):
+        images, state = model._compiled_sample[batch_size](values, state)
+        batches.append(np.asarray(images))
+    return np.concatenate(batches)[:num_images]
 
 
 distillation.ops = _StaticOps()
 ddgan._input_gradients = lambda function, inputs: jax.grad(lambda x: ops.sum(function(x)))(inputs)
 device.ReplicaSeedGenerator.next = keras.random.SeedGenerator.next
+device.device_name = lambda: jax.devices()[0].device_kind
+generative.GenerativeModel.generate = generate
+recipes.train = train
+
+
+def train_and_save(name):
+    """Trains a recipe."""
+    folder = pathlib.Path("build/checkpoints") / name
+    model, history = train(recipes.get_recipe(name), folder)
+    minutes = round(sum(epoch["seconds"] for epoch in history) / 60, 1)
+    record = {
+        "command": f"python benchmarks/jax_training.py {name}",
+        "minutes": minutes,
+        "device": device.device_name(),
+    }
+    pretrained.save_pretrained(name, model, **record)
+    records.save_epoch_samples(name, folder)
+    versions = {"jax": jax.__version__, "keras": keras.__version__}
+    records.update_results("training", {name: {**record, "history": history, **versions}})
 
 
 def main():
-    """Trains the recipes that the command line names."""
+    """Trains the recipes and runs the ablations that the command line names."""
     warnings.simplefilter("error", data.SampleWarning)  # Weights that ship are trained on all images.
-    device_name = jax.devices()[0].device_kind
     for name in sys.argv[1:]:
-        folder = pathlib.Path("build/checkpoints") / name
-        model, history = train(recipes.get_recipe(name), folder)
-        minutes = round(sum(epoch["seconds"] for epoch in history) / 60, 1)
-        record = {"command": f"python benchmarks/jax_training.py {name}", "minutes": minutes, "device": device_name}
-        pretrained.save_pretrained(name, model, **record)
-        records.save_epoch_samples(name, folder)
-        versions = {"jax": jax.__version__, "keras": keras.__version__}
-        records.update_results("training", {name: {**record, "history": history, **versions}})
+        if name in ablations.ABLATIONS:
+            row = ablations.run(name, pathlib.Path("build/ablations") / name)
+            row |= {"command": f"python benchmarks/jax_training.py {name}", "jax": jax.__version__}
+            records.update_results("ablations", {name: {**row, "keras": keras.__version__}})
+        else:
+            train_and_save(name)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import re
 
 from trilemma import claims, data, evidence, plotting, records, scoreboard
 
-NAMES = ("real", "vae", "vae2", "dcgan", "dcgan2", "solver20", "gaussian")
+NAMES = ("real", "vae", "vae2", "dcgan", "dcgan2", "solver20", "ddgan", "gaussian")
 BY_PASSES = ("ddpm", "solver20", "ddgan", "student", "student2", "student1", "dcgan", "vae")
 
 
