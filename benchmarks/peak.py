@@ -38,10 +38,10 @@ def count_operations(graph, loop_steps=1):
 
     Args:
         graph: of a concrete function.
-        loop_steps: how often the body of a loop in it runs. Branches are left out.
+        loop_steps: how often the body of a loop in it runs. Branches are left out, and what no output needs.
     """
     total = 0
-    for op in graph.get_operations():
+    for op in _needed(graph):
         if op.type in ("While", "StatelessWhile"):
             total += loop_steps * count_operations(graph._get_function(op.get_attr("body").name).graph)
         elif op.type == "Einsum":
@@ -56,3 +56,14 @@ def count_operations(graph, loop_steps=1):
             maps, kernel = (tensors(op).shape for tensors in CONVOLUTIONS[op.type])
             total += 2 * maps.num_elements() * kernel.num_elements() // maps[-1]
     return total
+
+
+def _needed(graph):
+    """The operations on which an output or a side effect of the graph depends; TensorFlow runs no others."""
+    needed, waiting = set(), [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
+    while waiting:
+        op = waiting.pop()
+        if op not in needed:
+            needed.add(op)
+            waiting += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
+    return needed

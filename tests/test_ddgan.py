@@ -141,6 +141,14 @@ def test_latents_decide_what_is_drawn(random):
     assert np.abs(first - second).max() > 1e-3
 
 
+def test_without_latents_the_noise_of_the_process_still_varies_the_images(random):
+    model = tiny_ddgan(latent_size=0)
+    network = model.ema_generator
+    network.set_weights([0.2 * random.standard_normal(weight.shape) for weight in network.get_weights()])
+    first, second = model.generate(2, seed=0)
+    assert np.abs(first - second).max() > 1e-3
+
+
 @pytest.mark.parametrize("num_timesteps", [1, 3])
 def test_sampling_follows_the_process_down_to_what_the_generator_draws(num_timesteps):
     model, given = tiny_ddgan(image_shape=(40, 40, 1), num_timesteps=num_timesteps), []
