@@ -59,7 +59,7 @@ class DDGAN(AdversarialModel):
     Args:
         image_shape: (height, width, channels); height and width divisible by 4.
         num_timesteps: T, also the number of passes per image; 4 in the paper, 1 makes it a GAN.
-        latent_size: dimensions of z.
+        latent_size: dimensions of z; 0 puts a constant in its place.
         widths, patch_size: of the generator, see `unet.build_unet`.
         discriminator_width: channels of its first feature map.
         r1_weight: gamma of the gradient penalty.
@@ -95,8 +95,8 @@ class DDGAN(AdversarialModel):
         self.r1_weight = r1_weight
         self.r1_interval = r1_interval
         self.ema_decay = ema_decay
-        self.generator = build_generator(image_shape, latent_size, widths, patch_size)
-        self.ema_generator = build_generator(image_shape, latent_size, widths, patch_size)
+        self.generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
+        self.ema_generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
         self.ema_generator.set_weights(self.generator.get_weights())
         self.ema_generator.trainable = False
         self.discriminator = build_discriminator(image_shape, discriminator_width)
@@ -135,7 +135,7 @@ class DDGAN(AdversarialModel):
         first_noise, second_noise, posterior_noise = (
             keras.random.normal(ops.shape(images), seed=self.seed_generator) for _ in range(3)
         )
-        latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
+        latents = self._draw_latents(num_images)
         real = schedules.q_sample(self.schedule, images, timesteps - 1, first_noise)
         noisy_images = schedules.q_step_sample(self.schedule, real, timesteps, second_noise)
 
@@ -171,8 +171,12 @@ class DDGAN(AdversarialModel):
         return ops.clip((images + 1) / 2, 0.0, 1.0)
 
     def _draw_images(self, noisy_images, timesteps):
-        latents = keras.random.normal((ops.shape(timesteps)[0], self.latent_size), seed=self.seed_generator)
-        return self([noisy_images, timesteps, latents])
+        return self([noisy_images, timesteps, self._draw_latents(ops.shape(timesteps)[0])])
+
+    def _draw_latents(self, num_images):
+        if self.latent_size == 0:  # Keras takes layers without inputs, but oneDNN does not.
+            return ops.zeros((num_images, 1))
+        return keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
 
     def get_config(self):
         return self.config
