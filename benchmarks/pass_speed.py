@@ -50,7 +50,7 @@ VARIANTS = {
     "normalisation layer of Keras": dict(context=keras_normalisation),
     "no attention": dict(context=no_attention),
     "ReLU in place of swish": dict(context=relu),
-    "pixels not folded": dict(patch_size=1, batch_size=20),
+    "pixels not folded": dict(patch_size=1),
     "channels 56 and 88, no multiples of 16": dict(widths=(56, 88)),
     "channels 32 and 48": dict(widths=(32, 48)),
     "bfloat16": dict(context=bfloat16),

@@ -1,5 +1,6 @@
 """What a compiled function asks of a machine, and what the machine could do at best; for the benchmarks of speed."""
 
+import collections
 import math
 import time
 
@@ -40,22 +41,29 @@ def count_operations(graph, loop_steps=1):
         graph: of a concrete function.
         loop_steps: how often the body of a loop in it runs. Branches are left out, and what no output needs.
     """
-    total = 0
+    return sum(operations_by_type(graph, loop_steps).values())
+
+
+def operations_by_type(graph, loop_steps=1):
+    """The same, for every type of operation apart: "Conv2D", "MatMul", ..."""
+    counts = collections.Counter()
     for op in _needed(graph):
         if op.type in ("While", "StatelessWhile"):
-            total += loop_steps * count_operations(graph._get_function(op.get_attr("body").name).graph)
+            body = graph._get_function(op.get_attr("body").name).graph
+            for kind, count in operations_by_type(body).items():
+                counts[kind] += loop_steps * count
         elif op.type == "Einsum":
             inputs, _ = op.get_attr("equation").decode().split("->")
             sizes = zip(inputs.split(","), op.inputs, strict=True)
-            total += 2 * math.prod(
+            counts[op.type] += 2 * math.prod(
                 {letter: size for letters, x in sizes for letter, size in zip(letters, x.shape, strict=True)}.values()
             )
         elif op.type in ("MatMul", "BatchMatMulV2"):
-            total += 2 * op.inputs[0].shape.num_elements() * op.outputs[0].shape[-1]
+            counts[op.type] += 2 * op.inputs[0].shape.num_elements() * op.outputs[0].shape[-1]
         elif op.type in CONVOLUTIONS:
             maps, kernel = (tensors(op).shape for tensors in CONVOLUTIONS[op.type])
-            total += 2 * maps.num_elements() * kernel.num_elements() // maps[-1]
-    return total
+            counts[op.type] += 2 * maps.num_elements() * kernel.num_elements() // maps[-1]
+    return counts
 
 
 def _needed(graph):

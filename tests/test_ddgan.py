@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trilemma.ddgan import DDGAN, build_discriminator
+from trilemma.ddgan import DDGAN, MinibatchDeviation, build_discriminator
 
 SETTINGS = {"image_shape": (8, 8, 1), "latent_size": 4, "widths": (8,), "discriminator_width": 8, "seed": 0}
 
@@ -129,6 +129,31 @@ def test_discriminator_sees_both_images_and_the_timestep(random):
     for others in changed:
         assert abs(np.asarray(others)[0, 0] - logits[0, 0]) > 1e-5
         assert np.asarray(others)[1, 0] == pytest.approx(logits[1, 0], abs=1e-6)
+
+
+def test_discriminator_that_sees_batches_tells_repeated_images_from_different_ones(random):
+    network = build_discriminator((8, 8, 1), 8, minibatch_deviation=True)
+    images = random.standard_normal((4, 8, 8, 1)).astype("float32")
+    noisy, timesteps = np.repeat(images[:1], 4, axis=0), np.full(4, 2)
+    different, repeated = (np.asarray(network([x, noisy, timesteps])) for x in (images, noisy))
+    assert abs(different[0] - repeated[0]) > 1e-4
+
+
+def test_minibatch_deviation_is_that_of_numpy(random):
+    feature_maps = random.standard_normal((5, 3, 4, 2)).astype("float32")
+    output = np.asarray(MinibatchDeviation()(feature_maps))
+    np.testing.assert_array_equal(output[..., :2], feature_maps)
+    deviations = [np.std([image[:, :, channel].mean() for image in feature_maps]) for channel in range(2)]
+    np.testing.assert_allclose(output[..., 2:], np.broadcast_to(deviations, (5, 3, 4, 2)), rtol=1e-5)
+
+
+def test_timesteps_of_training_come_as_often_as_they_are_listed():
+    model = tiny_ddgan(training_timesteps=(1, 3, 3, 3))
+    seen = recording(model)
+    model.compute_losses(np.zeros((1000, 8, 8, 1), "float32"), training=False)
+    counts = np.bincount(np.asarray(seen[0][2]), minlength=5)
+    assert counts[[0, 2, 4]].tolist() == [0, 0, 0]
+    assert counts[1] == pytest.approx(250, abs=5 * np.sqrt(1000 * 0.25 * 0.75))
 
 
 def test_latents_decide_what_is_drawn(random):

@@ -101,3 +101,9 @@ def test_passes_are_a_curve_per_sampler_and_a_line_for_real_images():
         assert (long.get_label(), len(long.get_xydata())) == ("long", 1)
         assert set(real.get_ydata()) == {long.get_ydata()[0]}
         assert axes.get_xscale() == "log"
+
+
+def test_a_dozen_samplers_have_a_color_each():
+    rows = [dict(sampler=str(n), passes_per_image=n + 1, frechet_distance=1.0, recall=0.5) for n in range(12)]
+    lines = plotting.plot_passes(rows, rows[0]).axes[0].lines[:-1]
+    assert len({tuple(line.get_color()) for line in lines}) == 12

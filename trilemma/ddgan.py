@@ -1,6 +1,7 @@
 """Denoising diffusion GAN (Xiao, Kreis & Vahdat 2022): a few long denoising steps, each drawn by a GAN."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
@@ -21,8 +22,32 @@ def build_generator(image_shape, latent_size, widths, patch_size):
     return keras.Model(unet.inputs, layers.Activation("tanh", dtype="float32")(unet.output), name="generator")
 
 
-def build_discriminator(image_shape, width=64):
+@keras.saving.register_keras_serializable("trilemma")
+class MinibatchDeviation(layers.Layer):
+    """Appends the standard deviation over the batch of each channel's mean, the same at all positions of all images.
+
+    So a discriminator sees that a batch lacks classes, which no single image shows. After Karras et al. 2018, section
+    3, who average the deviations of all channels and positions.
+
+    Call: feature maps (batch, height, width, channels) -> (batch, height, width, 2 channels).
+    """
+
+    def call(self, feature_maps):
+        means = ops.mean(ops.cast(feature_maps, "float32"), axis=(1, 2))
+        deviations = ops.cast(ops.sqrt(ops.var(means, axis=0) + 1e-8), feature_maps.dtype)
+        return ops.concatenate([feature_maps, ops.broadcast_to(deviations, ops.shape(feature_maps))], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 2 * input_shape[-1])
+
+
+def build_discriminator(image_shape, width=64, minibatch_deviation=False):
     """Judges x_{t-1} in the light of x_t and t; strided convolutions, LeakyReLU, an added time embedding.
+
+    Args:
+        image_shape: (height, width, channels).
+        width: channels of the first feature map.
+        minibatch_deviation: judge each image in the light of its batch too, see `MinibatchDeviation`.
 
     Returns:
         A Functional model: [images x_{t-1}, noisy_images x_t, each (batch, height, width, channels), timesteps
@@ -37,6 +62,8 @@ def build_discriminator(image_shape, width=64):
     for features, kernel_size, strides in [(width, 4, 2), (2 * width, 4, 2), (2 * width, 3, 1), (4 * width, 3, 2)]:
         x = layers.Conv2D(features, kernel_size, strides=strides, padding="same")(x)
         x = layers.LeakyReLU(0.2)(x + layers.Reshape((1, 1, features))(layers.Dense(features)(time)))
+        if minibatch_deviation and strides == 1:
+            x = MinibatchDeviation()(x)
     x = layers.Conv2D(1, x.shape[1:3], dtype="float32")(x)
     return keras.Model([images, noisy_images, timesteps], layers.Flatten(dtype="float32")(x), name="discriminator")
 
@@ -61,7 +88,9 @@ class DDGAN(AdversarialModel):
         num_timesteps: T, also the number of passes per image; 4 in the paper, 1 makes it a GAN.
         latent_size: dimensions of z; 0 puts a constant in its place.
         widths, patch_size: of the generator, see `unet.build_unet`.
-        discriminator_width: channels of its first feature map.
+        discriminator_width, minibatch_deviation: see `build_discriminator`.
+        training_timesteps: the timesteps of training images are drawn from these, so one that stands there twice
+            comes twice as often; None for 1 ... T.
         r1_weight: gamma of the gradient penalty.
         r1_interval: the penalty enters every so many steps, as many times as strong ("lazy", Karras et al. 2020).
         ema_decay: decay per step of the averaged generator that samples; it warms up.
@@ -76,6 +105,8 @@ class DDGAN(AdversarialModel):
         widths=(64, 96),
         patch_size=2,
         discriminator_width=64,
+        minibatch_deviation=False,
+        training_timesteps=None,
         r1_weight=0.01,
         r1_interval=4,
         ema_decay=0.999,
@@ -87,10 +118,12 @@ class DDGAN(AdversarialModel):
         self.config = dict(
             image_shape=tuple(image_shape), num_timesteps=num_timesteps, latent_size=latent_size,
             widths=tuple(widths), patch_size=patch_size, discriminator_width=discriminator_width,
+            minibatch_deviation=minibatch_deviation, training_timesteps=training_timesteps,
             r1_weight=r1_weight, r1_interval=r1_interval, ema_decay=ema_decay, seed=seed,
         )  # fmt: skip
         self.schedule = schedules.make_schedule("variance_preserving", num_timesteps)
         self.passes_per_image = num_timesteps
+        self.training_timesteps = np.array(training_timesteps or range(1, num_timesteps + 1), "int32")
         self.latent_size = latent_size
         self.r1_weight = r1_weight
         self.r1_interval = r1_interval
@@ -99,7 +132,7 @@ class DDGAN(AdversarialModel):
         self.ema_generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
         self.ema_generator.set_weights(self.generator.get_weights())
         self.ema_generator.trainable = False
-        self.discriminator = build_discriminator(image_shape, discriminator_width)
+        self.discriminator = build_discriminator(image_shape, discriminator_width, minibatch_deviation)
         # The discriminator does not ship, since nothing that draws needs it; who trains on starts with a new one.
         self.networks = {"generator": (self.ema_generator, self.generator)}
 
@@ -131,7 +164,8 @@ class DDGAN(AdversarialModel):
         """
         images = 2 * images - 1
         num_images = ops.shape(images)[0]
-        timesteps = keras.random.randint((num_images,), 1, self.schedule.num_timesteps + 1, seed=self.seed_generator)
+        chosen = keras.random.randint((num_images,), 0, len(self.training_timesteps), seed=self.seed_generator)
+        timesteps = ops.take(self.training_timesteps, chosen)
         first_noise, second_noise, posterior_noise = (
             keras.random.normal(ops.shape(images), seed=self.seed_generator) for _ in range(3)
         )

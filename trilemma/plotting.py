@@ -5,6 +5,7 @@ import statistics
 
 import numpy as np
 import PIL.Image
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 
@@ -196,11 +197,13 @@ def plot_passes(rows, real):
     """
     figure = Figure((9, 4), layout="constrained")
     markers = dict(zip(dict.fromkeys(row["sampler"] for row in rows), itertools.cycle("os^vDP*X")))
+    # Ten strong colours first, then their lighter kin.
+    colors = dict(zip(markers, [*colormaps["tab20"].colors[::2], *colormaps["tab20"].colors[1::2]], strict=False))
     scores = {"frechet_distance": "Fréchet distance", "recall": "recall"}
     for axes, (key, label) in zip(figure.subplots(1, 2), scores.items(), strict=True):
         for sampler, marker in markers.items():
             points = sorted((row["passes_per_image"], row[key]) for row in rows if row["sampler"] == sampler)
-            axes.plot(*zip(*points, strict=True), marker=marker, label=sampler)
+            axes.plot(*zip(*points, strict=True), marker=marker, color=colors[sampler], label=sampler)
         axes.axhline(real[key], color="gray", linestyle="--", label="real images")
         axes.set_xscale("log")
         axes.set_xlabel("network passes per image")
