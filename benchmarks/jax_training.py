@@ -31,6 +31,9 @@ with mock.patch.object(keras.backend, "backend", lambda: "tensorflow"):
 del sys.modules["tensorflow"]
 
 
+SAVE_EVERY = 25  # epochs
+
+
 class _StaticOps:
     """`keras.ops` for code that computes with the size of a batch, which JAX needs as a plain number."""
 
@@ -99,8 +102,8 @@ def make_epoch(model, variables):
     return epoch
 
 
-def train(recipe, folder, verbose=None):
-    """`recipes.train`, without checkpoints."""
+def train(recipe, folder, verbose=None, save=None):
+    """`recipes.train`, without checkpoints; calls save(model, history) every `SAVE_EVERY` epochs and after the last."""
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     images = jax.device_put(data.load_images(recipe.data_set)[0])
@@ -118,6 +121,8 @@ def train(recipe, folder, verbose=None):
         history.append({"epoch": number, **losses, "seconds": time.perf_counter() - start})
         np.save(folder / f"epoch_{number:03d}.npy", np.round(model.generate(10) * 255).astype("uint8"))
         print(recipe.model, recipe.data_set, history[-1], flush=True)
+        if save is not None and (number % SAVE_EVERY == 0 or number == recipe.epochs):
+            save(model, history)
     return model, history
 
 
@@ -170,19 +175,22 @@ recipes.train = train
 
 
 def train_and_save(name):
-    """Trains a recipe."""
+    """Trains a recipe; what was saved last outlives an interruption."""
     folder = pathlib.Path("build/checkpoints") / name
-    model, history = train(recipes.get_recipe(name), folder)
-    minutes = round(sum(epoch["seconds"] for epoch in history) / 60, 1)
-    record = {
-        "command": f"python benchmarks/jax_training.py {name}",
-        "minutes": minutes,
-        "device": device.device_name(),
-    }
-    pretrained.save_pretrained(name, model, **record)
-    records.save_epoch_samples(name, folder)
-    versions = {"jax": jax.__version__, "keras": keras.__version__}
-    records.update_results("training", {name: {**record, "history": history, **versions}})
+
+    def save(model, history):
+        minutes = round(sum(epoch["seconds"] for epoch in history) / 60, 1)
+        record = {
+            "command": f"python benchmarks/jax_training.py {name}",
+            "minutes": minutes,
+            "device": device.device_name(),
+        }
+        pretrained.save_pretrained(name, model, **record)
+        records.save_epoch_samples(name, folder)
+        versions = {"jax": jax.__version__, "keras": keras.__version__}
+        records.update_results("training", {name: {**record, "history": history, **versions}})
+
+    train(recipes.get_recipe(name), folder, save=save)
 
 
 def main():

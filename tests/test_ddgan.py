@@ -156,6 +156,11 @@ def test_timesteps_of_training_come_as_often_as_they_are_listed():
     assert counts[1] == pytest.approx(250, abs=5 * np.sqrt(1000 * 0.25 * 0.75))
 
 
+def test_unknown_timesteps_of_training_are_refused():
+    with pytest.raises(ValueError, match=r"training_timesteps are \(0, 1\); expected some of 1 \.\.\. 4"):
+        tiny_ddgan(training_timesteps=(0, 1))
+
+
 def test_latents_decide_what_is_drawn(random):
     model = tiny_ddgan()
     network = model.ema_generator

@@ -95,6 +95,9 @@ class DDGAN(AdversarialModel):
         r1_interval: the penalty enters every so many steps, as many times as strong ("lazy", Karras et al. 2020).
         ema_decay: decay per step of the averaged generator that samples; it warms up.
         seed: integer that makes noise, latents and timesteps repeatable.
+
+    Raises:
+        ValueError: training_timesteps that are none of 1 ... T.
     """
 
     def __init__(
@@ -115,6 +118,9 @@ class DDGAN(AdversarialModel):
     ):
         super().__init__(image_shape, seed, **kwargs)
         check_sides(image_shape, 4)
+        known = range(1, num_timesteps + 1)
+        if not set(training_timesteps or known) <= set(known):
+            raise ValueError(f"training_timesteps are {training_timesteps}; expected some of 1 ... {num_timesteps}.")
         self.config = dict(
             image_shape=tuple(image_shape), num_timesteps=num_timesteps, latent_size=latent_size,
             widths=tuple(widths), patch_size=patch_size, discriminator_width=discriminator_width,
@@ -123,7 +129,7 @@ class DDGAN(AdversarialModel):
         )  # fmt: skip
         self.schedule = schedules.make_schedule("variance_preserving", num_timesteps)
         self.passes_per_image = num_timesteps
-        self.training_timesteps = np.array(training_timesteps or range(1, num_timesteps + 1), "int32")
+        self.training_timesteps = np.array(training_timesteps or known, "int32")
         self.latent_size = latent_size
         self.r1_weight = r1_weight
         self.r1_interval = r1_interval

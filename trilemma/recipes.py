@@ -97,7 +97,7 @@ RECIPES |= {
         ("ddpm", _DDPM, dict(num_timesteps=100)),
         # From x_3 to x_2 it is decided which digits come, yet noise hides most of what a discriminator could say of it:
         # so more pairs of long steps, a wider discriminator, and one that sees whole batches. The weights that ship
-        # are those after 75 of the epochs, since the device was lent for no longer.
+        # were saved after 75 of the epochs; then the time on the GPU was over.
         ("ddgan", dict(_DDGAN, epochs=125), _STACKED_DDGAN),
     ]
 }
