@@ -95,7 +95,7 @@ RECIPES |= {
         ("dcgan_quarter", _DCGAN, dict(discriminator_width=16)),
         ("dcgan_crippled", _DCGAN, dict(discriminator_width=16, batch_normalization=False)),
         ("ddpm", _DDPM, dict(num_timesteps=100)),
-        # From x_3 to x_2 it is decided which digits come, yet noise hides most of what a discriminator could say of it:
+        # From x_3 to x_2 it is decided which digits come, yet noise hides much of what a discriminator could say of it:
         # so more pairs of long steps, a wider discriminator, and one that sees whole batches. The weights that ship
         # were saved after 75 of the epochs; then the time on the GPU was over.
         ("ddgan", dict(_DDGAN, epochs=125), _STACKED_DDGAN),
