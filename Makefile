@@ -19,7 +19,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 
 colab: .venv/installed  ## point badges and set-up cells to REPO=owner/name
-	$(BIN)/python -m trilemma colab $(REPO)
+	$(BIN)/python -m study colab $(REPO)
 
 .venv/installed: requirements.txt constraints-ci.txt pyproject.toml
 	$(PYTHON) -m venv .venv

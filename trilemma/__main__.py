@@ -1,155 +1,224 @@
-"""Command line: train or score the shipped models. `python -m trilemma --help`."""
+"""Command line: train, score and draw from the models. `python -m trilemma --help`."""
 
 import argparse
+import dataclasses
 import json
 import pathlib
-import re
 import sys
-import warnings
 
+import keras
 import numpy as np
 
-from trilemma import data, device, pretrained, recipes, records, scoreboard
+from trilemma import device, files, plotting, records
+from trilemma.data import DATA_SETS, SAMPLE_DIR, all_images, folders, load_images
+from trilemma.evaluation import evaluators, scoreboard
+from trilemma.training import pretrained, recipes
+from trilemma.training.train import discard_checkpoint, minutes_by_device, train
 
 
 def main():
     """Parses the command line and runs one command."""
     parser = argparse.ArgumentParser(prog="python -m trilemma", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    names = f"<family>_<data set>: one of {', '.join(recipes.RECIPES)} and one of {', '.join(DATA_SETS)}"
+
     train_parser = commands.add_parser("train", help="train models by their recipes and write their weights")
-    train_parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(recipes.RECIPES))
-    train_parser.add_argument("--data-dir", help="folder with <data set>.npz")
+    train_parser.add_argument("names", nargs="+", metavar="NAME", help=names)
+    train_parser.add_argument("--epochs", type=int, help="other than in the recipe")
+    train_parser.add_argument("--data-dir", help="folder with <data set>.npz or <data set>/train/<class>/")
     train_parser.add_argument("--verbose", default="auto", help="auto, 1 (bars) or 2 (a line per epoch)")
-    score_parser = commands.add_parser("score", help="score shipped models and write results/scoreboard_<n>.json")
+    train_parser.set_defaults(run=run_train)
+
+    score_parser = commands.add_parser("score", help="score models and write results/scoreboard_<n>.json")
     score_parser.add_argument("names", nargs="*", metavar="NAME", help="all models and both bounds if none is named")
     score_parser.add_argument("--num-images", type=int, default=1000)
     score_parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    commands.add_parser("list", help="list the shipped weights")
-    colab_parser = commands.add_parser("colab", help="point the notebooks' badges and set-up cells to a repository")
-    colab_parser.add_argument("repository", metavar="OWNER/NAME")
+    score_parser.add_argument(
+        "--sample", action="store_true", help="bounds of the 5,000 images that ship, as their rows then say"
+    )
+    score_parser.set_defaults(run=run_score)
+
+    generate_parser = commands.add_parser("generate", help="draw images and write them as PNG files")
+    generate_parser.add_argument("name", metavar="NAME", help="a name that list prints")
+    generate_parser.add_argument("--num-images", type=int, default=64)
+    generate_parser.add_argument("--seed", type=int, default=0)
+    generate_parser.add_argument("--labels", type=int, nargs="+", help="one class for all images, or one for each")
+    generate_parser.add_argument("--batch-size", type=int, default=100, help="images drawn at once; changes no image")
+    generate_parser.add_argument("--out", default="generated", help="folder for the files")
+    generate_parser.set_defaults(run=run_generate)
+
+    commands.add_parser("list", help="list the models and their weights").set_defaults(run=run_list)
     arguments = parser.parse_args()
     try:
-        if arguments.command in ("train", "score"):
-            strategy = device.setup_device()
-            print(device.describe_device(strategy), file=sys.stderr)
-        if arguments.command == "train":
-            verbose = arguments.verbose if arguments.verbose == "auto" else int(arguments.verbose)
-            # Every name is looked up before the first training starts.
-            for name in [name for name in arguments.names if recipes.get_recipe(name)]:
-                with strategy.scope():
-                    train(name, arguments.data_dir, verbose)
-        elif arguments.command == "score":
-            score(arguments.names, arguments.num_images, arguments.seeds)
-        elif arguments.command == "list":
-            print(weights_table())
-        else:
-            stamp_repository(arguments.repository)
-    except (ValueError, FileNotFoundError) as error:
+        if arguments.command == "list":
+            return run_list(arguments)
+        strategy = device.setup_device()
+        print(device.describe_device(strategy), file=sys.stderr)
+        with strategy.scope():
+            arguments.run(arguments)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
 
 
-def train(name, data_dir, verbose):
-    """Trains one model; writes its weights, and its history to results/training.json."""
-    recipe = recipes.get_recipe(name)
-    folder = pathlib.Path("build/checkpoints") / name
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", data.SampleWarning)
-            model, history = recipes.train(recipe, folder, data_dir, verbose)
-    except data.SampleWarning as warning:
-        raise ValueError(f"{warning} Weights that ship are trained on all images.") from warning
-    minutes = round(sum(epoch["seconds"] for epoch in history) / 60, 1)
-    command = f"python -m trilemma train {name}"
-    pretrained.save_pretrained(name, model, command=command, minutes=minutes, device=device.device_name())
-    record = {"command": command, "minutes": minutes, "history": history, **records.environment()}
+def run_train(arguments):
+    """Trains models; writes their weights, and their histories to results/training.json."""
+    verbose = arguments.verbose if arguments.verbose == "auto" else int(arguments.verbose)
+    # Every name is looked up, and every folder tried, before the first training starts.
+    chosen = [recipes.get_recipe(name) for name in arguments.names]
+    for recipe in chosen:
+        if recipe.weights is not None:
+            raise ValueError(f"{recipe.name} draws with the weights of {recipe.weights_name}; train that one.")
+    if arguments.epochs is not None:
+        if arguments.epochs < 1:
+            raise ValueError(f"--epochs is {arguments.epochs}; expected at least 1.")
+        chosen = [dataclasses.replace(recipe, epochs=arguments.epochs) for recipe in chosen]
+    pretrained.writable_folder()
+    if not files.is_writable(records.RESULTS_DIR):
+        raise ValueError(f"{records.RESULTS_DIR.resolve()} cannot be written; start in a folder where you may write.")
+    for recipe in chosen:
+        train_and_save(recipe, arguments.data_dir, verbose)
+
+
+def train_and_save(recipe, data_dir, verbose):
+    """Trains one recipe and saves what came of it; the checkpoint goes last."""
+    folder = pathlib.Path("build/checkpoints") / recipe.name
+    with all_images():
+        model, history = train(recipe, folder, data_dir, verbose)
+    minutes = minutes_by_device(history)
+    changed = "" if recipe == recipes.get_recipe(recipe.name) else f" --epochs {recipe.epochs}"
+    backend_prefix = "KERAS_BACKEND=jax " if keras.backend.backend() == "jax" else ""
+    command = f"{backend_prefix}python -m trilemma train {recipe.name}{changed}"
+    description = {"command": command, "minutes": minutes, "epoch": len(history), "recipe": recipe.describe()}
+    weights_folder = pretrained.save_pretrained(recipe.name, model, **description)
+    print(f"weights: {weights_folder / recipe.name}.safetensors")
+    record = {**description, "history": history, **records.environment()}
     if recipe.labelled:
-        scoreboard.save_reference(recipe.data_set, data_dir)
-        images, labels = data.load_images(recipe.data_set, "test", data_dir)
-        _, predicted = pretrained.load_pretrained(name).embed(images)
+        evaluators.save_reference(recipe.data_set, data_dir)
+        images, labels = load_images(recipe.data_set, "test", data_dir)
+        _, predicted = pretrained.load_pretrained(recipe.name).embed(images)
         record["test_accuracy"], record["num_test_images"] = float(np.mean(predicted == labels)), len(labels)
-        print(f"{name}: accuracy {record['test_accuracy']:.4f} on {len(labels)} test images")
+        print(f"{recipe.name}: accuracy {record['test_accuracy']:.4f} on {len(labels)} test images")
     else:
-        records.save_epoch_samples(name, folder)
-    records.update_results("training", {name: record})
+        records.save_epoch_samples(recipe.name, folder)
+    records.update_results("training", {recipe.name: record})
+    discard_checkpoint(folder)
 
 
-def score(names, num_images, seeds):
+def bound_names():
+    """Name of a bounding row -> (its kind, its data set)."""
+    return {f"{kind}_{data_set}": (kind, data_set) for data_set in DATA_SETS for kind in scoreboard.BOUNDS}
+
+
+def run_score(arguments):
     """Scores models and the bounding rows; updates results/scoreboard_<num_images>.json after every seed.
 
     One file per number of images, since scores at different numbers must not be compared. A row keeps its runs with
-    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights and sampler. The
-    machines may differ; every run names its own.
+    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights, sampler, noise and
+    images. The machines may differ; every run names its own.
     """
-    bounds = {"real": scoreboard.score_real, "gaussian": scoreboard.score_gaussian}
-    known = [f"{kind}_{data_set}" for data_set in data.DATA_SETS for kind in bounds]
-    known += [name for name in pretrained.list_pretrained() if not name.startswith("classifier")]
-    for name in names:
-        if name not in known:
-            raise ValueError(f"unknown row {name!r}; expected one of {known}.")
+    bounds, index = bound_names(), pretrained.pretrained_index()
+    models = {name: recipes.get_recipe(name) for name in pretrained.list_pretrained()}
+    models = {name: recipe for name, recipe in models.items() if not recipe.labelled}
+    scored = {name for name, (_, data_set) in bounds.items() if can_score(data_set)}
+    for name in arguments.names:
+        if name not in bounds and name not in models:
+            raise ValueError(f"unknown row {name!r}; expected one of {[*sorted(scored), *models]}.")
     # Modes need more images than distances do.
-    for name in names or [name for name in known if not name.endswith("stacked_mnist")]:
-        kind, _, data_set = name.partition("_")
-        if kind not in bounds:
-            data_set = recipes.get_recipe(pretrained.weights_name(name)).data_set
-        index = pretrained.pretrained_index()
-        classifier = f"classifier_{data_set.removeprefix('stacked_')}"
-        weights = pretrained.weights_name(name)
+    others = [name for name in [*sorted(scored), *models] if not name.endswith("stacked_mnist")]
+    for name in arguments.names or others:
+        recipe = models.get(name)
+        kind, data_set = bounds[name] if recipe is None else (None, recipe.data_set)
+        weights = [] if recipe is None else [recipe.weights_name]
+        needed = [*evaluators.evaluator_of(data_set).weights, *weights]
         origin = {
-            "files_sha256": {file: index[file]["sha256"] for file in (classifier, weights) if file in index},
-            "sampler": pretrained.SAMPLERS[kind][1] if kind in pretrained.SAMPLERS else None,
+            "files_sha256": {file: index[file]["sha256"] for file in needed},
+            "sampler": None if recipe is None or recipe.weights is None else recipe.arguments["sampler"],
+            "noise": None if recipe is None else scoreboard.NOISE,
+            "images": "the sample that ships" if arguments.sample and recipe is None else "all",
         }
-        for seed in seeds:
-            if kind in bounds:
-                run = bounds[kind](data_set, num_images, seed)
+        for seed in arguments.seeds:
+            if recipe is None:
+                with all_images():
+                    data_dir = SAMPLE_DIR if arguments.sample else None
+                    run = scoreboard.BOUNDS[kind](data_set, arguments.num_images, seed, data_dir)
             else:
                 model = pretrained.load_pretrained(name)
-                run = scoreboard.score(model, data_set, num_images, seed, progress=True)
+                run = scoreboard.score(model, data_set, arguments.num_images, seed, progress=True)
                 del run["images_per_second"]  # It differs by machine; benchmarks/speed.py measures all on one.
             run |= records.environment()
-            row = records.read_results(f"scoreboard_{num_images}").get(name, {"runs": []})
-            keeps = all(row.get(key) == value for key, value in origin.items())
-            runs = {each["seed"]: each for each in row["runs"] if keeps}
-            runs = [each for _, each in sorted({**runs, seed: run}.items())]
-            row = {
-                **scoreboard.summarise(runs),
-                "data_set": data_set,
-                **origin,
-                "training_minutes": training_minutes(weights),
-                "runs": runs,
-            }
-            words = " ".join(map(str, row["seeds"]))
-            row["command"] = f"python -m trilemma score {name} --num-images {num_images} --seeds {words}"
-            records.update_results(f"scoreboard_{num_images}", {name: row})
+            more = {"data_set": data_set, **origin, "training_minutes": training_minutes(recipe)}
+            add_run(name, arguments.num_images, run, origin, more)
             print(name, json.dumps(run, indent=1), flush=True)
 
 
-def training_minutes(name):
-    """The minutes that went into shipped weights, their teacher's included; None for the bounding rows."""
-    entry = pretrained.pretrained_index().get(name)
-    if entry is None:
+def can_score(data_set):
+    """Whether the evaluator of a data set has been trained."""
+    try:
+        return bool(evaluators.evaluator_of(data_set))
+    except ValueError:
+        return False
+
+
+def add_run(name, num_images, run, origin, more):
+    """Puts a run into its row; another process may do so at the same time."""
+
+    def change(known):
+        row = known.get(name, {"runs": []})
+        keeps = all(row.get(key) == value for key, value in origin.items())
+        runs = {each["seed"]: each for each in row["runs"] if keeps}
+        runs = [each for _, each in sorted({**runs, run["seed"]: run}.items())]
+        row = {**scoreboard.summarise(runs), **more, "runs": runs}
+        words = " ".join(map(str, row["seeds"])) + (" --sample" if origin["images"] != "all" else "")
+        row["command"] = f"python -m trilemma score {name} --num-images {num_images} --seeds {words}"
+        return {**known, name: row}
+
+    records.change_results(f"scoreboard_{num_images}", change)
+
+
+def training_minutes(recipe):
+    """Device -> minutes that went into weights, their teacher's included; None for the bounding rows."""
+    if recipe is None:
         return None
-    recipe = recipes.get_recipe(name)
-    return entry["minutes"] + (training_minutes(f"{recipe.teacher}_{recipe.data_set}") if recipe.teacher else 0)
+    minutes = dict(pretrained.pretrained_index()[recipe.weights_name]["minutes"])
+    if recipe.teacher is not None:
+        teacher = recipes.get_recipe(f"{recipe.teacher}_{recipe.data_set}")
+        for name, value in training_minutes(teacher).items():
+            minutes[name] = minutes.get(name, 0) + value
+    return minutes
 
 
-def stamp_repository(repository):
-    """Replaces the repository that pyproject.toml names, there and in the README and the notebooks."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise ValueError(f"repository is {repository!r}; expected OWNER/NAME.")
-    project = pathlib.Path("pyproject.toml")
-    known = re.search(r"github\.com/([\w.-]+/[\w.-]+)\"", project.read_text())[1]
-    for path in [project, pathlib.Path("README.md"), *pathlib.Path("notebooks").glob("*.ipynb")]:
-        text = path.read_text()
-        for before in ("github.com/", "/github/"):
-            text = text.replace(before + known, before + repository)
-        path.write_text(text)
+def run_generate(arguments):
+    """Draws images; writes each as a PNG file, and all as one sheet."""
+    model = pretrained.load_pretrained(arguments.name)
+    labels = arguments.labels
+    if labels is not None:
+        labels = labels[0] if len(labels) == 1 else labels
+    images = model.generate(
+        arguments.num_images, labels, seed=arguments.seed, batch_size=arguments.batch_size, progress=True
+    )
+    out = pathlib.Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(np.round(images * 255).astype("uint8")):
+        folders.save_image(out / f"{arguments.name}_{number:05d}.png", image)
+    sheet = plotting.tile_images(images, int(np.ceil(len(images) ** 0.5)))
+    folders.save_image(out / f"{arguments.name}_sheet.png", np.round(sheet * 255).astype("uint8"))
+    print(f"{len(images)} images and {arguments.name}_sheet.png in {out.resolve()}")
+
+
+def run_list(arguments):
+    """Prints every model that can be loaded, and the weights behind them."""
+    print(f"models: {', '.join(pretrained.list_pretrained())}\n")
+    print(weights_table())
 
 
 def weights_table():
     """Every shipped weights file as a Markdown table."""
     rows = [{"file": name, **entry} for name, entry in pretrained.pretrained_index().items()]
-    columns = {"file": "", "bytes": ",d", "parameters": ",d", "minutes": ".1f", "command": "", "sha256": ".12"}
-    return records.markdown_table(rows, columns)
+    for row in rows:
+        if "minutes" in row:
+            row["minutes"] = ", ".join(f"{value:.1f} ({name})" for name, value in row["minutes"].items())
+    columns = {"file": "", "bytes": ",d", "parameters": ",d", "epoch": "d", "minutes": "", "command": ""}
+    return records.markdown_table(rows, columns | {"sha256": ".12"})
 
 
 if __name__ == "__main__":

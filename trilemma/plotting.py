@@ -8,18 +8,20 @@ import PIL.Image
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from trilemma.data import as_float
+
 
 def tile_images(images, columns):
     """Arranges images row by row in one picture with a one-pixel gap.
 
     Args:
-        images: (n, height, width, channels) in [0, 1].
+        images: uint8, or floats in [0, 1], (n, height, width, channels).
         columns: images per row.
 
     Returns:
         float32 (picture_height, picture_width, 3) in [0, 1]; dark images on a white gap.
     """
-    images = np.asarray(images, "float32")
+    images = as_float(images)
     count, height, width, channels = images.shape
     rows = -(-count // columns)
     picture = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, 3), "float32")
@@ -30,7 +32,7 @@ def tile_images(images, columns):
 
 
 def plot_images(images, columns=10, title=None, row_names=None):
-    """Shows images (n, height, width, channels) in [0, 1] as a grid; `row_names` label its rows."""
+    """Shows images (n, height, width, channels), uint8 or in [0, 1], as a grid; `row_names` label its rows."""
     picture = tile_images(images, columns)
     inch = 0.6 * columns
     figure = Figure((inch, inch * picture.shape[0] / picture.shape[1] + (0.3 if title else 0)), layout="constrained")

@@ -3,33 +3,46 @@
 import json
 import pathlib
 
-import keras
 import matplotlib.image
 import numpy as np
-import tensorflow as tf
 
-from trilemma import device
+from trilemma import backend, device, files
 
 RESULTS_DIR = pathlib.Path("results")
 _PACKAGE_DIR = pathlib.Path(__file__).parent
 
 
 def update_results(name, records):
-    """Merges records (key -> dict) into results/<name>.json of this folder; a record of the same key is replaced."""
-    RESULTS_DIR.mkdir(exist_ok=True)
-    text = json.dumps({**read_results(name), **records}, indent=1, sort_keys=True)
-    (RESULTS_DIR / f"{name}.json").write_text(text + "\n")
+    """Merges records (key -> dict) into results/<name>.json of this folder; a record of the same key is replaced.
+
+    Other processes may do so at the same time.
+    """
+    change_results(name, lambda known: {**known, **records})
+
+
+def change_results(name, change):
+    """Replaces what results/<name>.json holds by `change` of it; no other process changes it meanwhile."""
+    with files.locked(RESULTS_DIR):
+        text = json.dumps(change(read_results(name)), indent=1, sort_keys=True)
+        files.write_safely(RESULTS_DIR / f"{name}.json", text + "\n")
 
 
 def read_results(name):
-    """Reads results/<name>.json of this folder; empty before the first record."""
+    """Reads results/<name>.json of this folder; empty before the first record.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     file = RESULTS_DIR / f"{name}.json"
-    return json.loads(file.read_text()) if file.exists() else {}
+    try:
+        return json.loads(file.read_text()) if file.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}); restore it from the repository, or delete it.") from error
 
 
 def environment():
     """Device and versions, for a results file."""
-    return {"device": device.device_name(), "tensorflow": tf.__version__, "keras": keras.__version__}
+    return {"device": device.device_name(), **backend.versions()}
 
 
 def load_results(name):

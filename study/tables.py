@@ -1,12 +1,12 @@
-"""Rewrites the tables of README.md and the figures results/trilemma_<data set>.png from results/.
-
-python benchmarks/readme.py
-"""
+"""The tables of README.md and the figures results/trilemma_<data set>.png, from results/."""
 
 import pathlib
 import re
 
-from trilemma import claims, data, evidence, plotting, records, scoreboard
+from study import claims, evidence
+from trilemma import plotting, records
+from trilemma.__main__ import weights_table
+from trilemma.evaluation import scoreboard
 
 NAMES = ("real", "vae", "vae2", "dcgan", "dcgan2", "solver20", "ddgan", "gaussian")
 BY_PASSES = ("ddpm", "solver20", "ddgan", "student", "student2", "student1", "dcgan", "vae")
@@ -16,7 +16,7 @@ def results_table():
     """The scoreboard of both data sets as Markdown."""
     rows = [
         {"model": f"{name}_{data_set}", **row}
-        for data_set in data.CLASS_NAMES
+        for data_set in evidence.STUDIED
         for name, row in evidence.recorded_rows(data_set, NAMES, 10_000).items()
     ]
     columns = {"model": "", "num_images": "d", "num_seeds": "d", "frechet_distance": ".1f", "precision": ".2f"}
@@ -27,7 +27,7 @@ def results_table():
 def passes_table():
     """Quality and coverage against passes on both data sets, as Markdown."""
     rows = {name: {"generator": name, "spread": {}} for name in BY_PASSES}
-    for data_set in data.CLASS_NAMES:
+    for data_set in evidence.STUDIED:
         for name, row in evidence.recorded_rows(data_set, BY_PASSES).items():
             rows[name] |= {key: row[key] for key in ("passes_per_image", "images_per_second")}
             for score in ("frechet_distance", "recall"):
@@ -39,7 +39,7 @@ def passes_table():
 
 def _score_columns():
     scores = {"frechet_distance": ".1f", "recall": ".2f"}
-    return {f"{score} {data_set}": spec for data_set in data.CLASS_NAMES for score, spec in scores.items()}
+    return {f"{score} {data_set}": spec for data_set in evidence.STUDIED for score, spec in scores.items()}
 
 
 def stacked_table():
@@ -60,7 +60,7 @@ def seeds_table(rows, columns):
 def sampler_table():
     """The samplers of the DDPM over 20 passes, and its own over 200, on both data sets, as Markdown."""
     results, rows = [row for row in records.load_results("steps").values() if row["passes_per_image"] == 20], {}
-    for data_set in data.CLASS_NAMES:
+    for data_set in evidence.STUDIED:
         (run,) = [run for run in evidence.recorded_rows(data_set)["ddpm"]["runs"] if run["seed"] == 0]
         results.append({**run, "data_set": data_set, "sampler": "as trained, 200 passes"})
     for row in results:
@@ -85,7 +85,7 @@ TABLES = {
 }
 
 
-def main():
+def write():
     """Rewrites tables and figures."""
     readme = pathlib.Path("README.md")
     text = readme.read_text()
@@ -94,12 +94,9 @@ def main():
         if count != 1:
             raise ValueError(f"README.md has {count} tables that begin with '| {first} |'; expected one.")
     readme.write_text(text)
-    for data_set in data.CLASS_NAMES:
+    pathlib.Path("trilemma/weights/README.md").write_text(weights_table() + "\n")
+    for data_set in evidence.STUDIED:
         models = (*evidence.MODELS, *evidence.FEW_PASSES)
         rows = evidence.recorded_rows(data_set, ("real", *models, "gaussian"))
         corners = {name: scoreboard.trilemma_corners(name, rows) for name in models}
         plotting.plot_trilemma(corners, title=data_set).savefig(f"results/trilemma_{data_set}.png", dpi=100)
-
-
-if __name__ == "__main__":
-    main()

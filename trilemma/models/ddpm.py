@@ -1,15 +1,11 @@
 """Denoising diffusion probabilistic model (Ho et al. 2020)."""
 
-import functools
-
 import keras
-import tensorflow as tf
 from keras import ops
 
-from trilemma import samplers, schedules
-from trilemma.device import scale_loss
-from trilemma.generative import GenerativeModel
-from trilemma.unet import build_unet
+from trilemma.diffusion import samplers, schedules
+from trilemma.diffusion.unet import build_unet
+from trilemma.models.contract import GenerativeModel
 
 
 @keras.saving.register_keras_serializable("trilemma")
@@ -28,6 +24,7 @@ class DDPM(GenerativeModel):
         widths, patch_size: see `unet.build_unet`.
         ema_decay: decay per step of the averaged weights that sample; it warms up, so that the
             initial weights are soon forgotten.
+        sampler: arguments of `use_sampler` for the sampler to begin with; None for the one of the paper.
         seed: integer that makes noise and timesteps repeatable.
     """
 
@@ -40,26 +37,26 @@ class DDPM(GenerativeModel):
         widths=(64, 96),
         patch_size=2,
         ema_decay=0.999,
+        sampler=None,
         seed=None,
         **kwargs,
     ):
-        super().__init__(image_shape, seed, **kwargs)
-        self.config = dict(
-            image_shape=tuple(image_shape), num_timesteps=num_timesteps, schedule=schedule,
-            prediction=prediction, widths=tuple(widths), patch_size=patch_size,
-            ema_decay=ema_decay, seed=seed,
+        config = dict(
+            num_timesteps=num_timesteps, schedule=schedule, prediction=prediction, widths=tuple(widths),
+            patch_size=patch_size, ema_decay=ema_decay,
         )  # fmt: skip
+        super().__init__(image_shape, seed, config, **kwargs)
         if prediction not in ("velocity", "noise"):
             raise ValueError(f'unknown prediction {prediction!r}; expected "velocity" or "noise".')
         self.schedule = schedules.make_schedule(schedule, num_timesteps)
         self.prediction = prediction
         self.ema_decay = ema_decay
-        self.network, self.ema_network = self._build_network(), self._build_network()
+        with self.precision():
+            self.network, self.ema_network = self._build_network(), self._build_network()
         self.ema_network.set_weights(self.network.get_weights())
         self.ema_network.trainable = False
         self.networks = {"unet": (self.ema_network, self.network)}
-        self.trackers = {"loss": keras.metrics.Mean(name="loss")}
-        self.use_sampler()
+        self.use_sampler(**(sampler or {}))
 
     def _build_network(self, **inputs):
         return build_unet(self.config["image_shape"], self.config["widths"], self.config["patch_size"], **inputs)
@@ -69,15 +66,21 @@ class DDPM(GenerativeModel):
         return self._predict_noise(*inputs)
 
     def default_optimizers(self, learning_rate, num_steps):
-        """Arguments for `compile`: Adam, 500 steps of warm-up, then a cosine down to zero."""
+        """Adam, 500 steps of warm-up, then a cosine down to zero."""
         warmup_steps = min(500, num_steps // 10)
         # Keras counts the steps of the decay from the end of the warm-up.
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, num_steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps
         )
-        return {"optimizer": keras.optimizers.Adam(schedule)}
+        return keras.optimizers.Adam(schedule)
 
-    def compute_losses(self, images, training):
+    def players(self):
+        return {"loss": (self.network,)}
+
+    def averages(self):
+        return ((self.ema_network, self.network),)
+
+    def compute_losses(self, images, labels, training):
         """Mean squared error of the prediction at random timesteps.
 
         For "noise" this is equation 14 of Ho et al. 2020. The squared error of the velocity is that of the noise over
@@ -97,60 +100,45 @@ class DDPM(GenerativeModel):
         errors = ops.square(schedules.velocity(self.schedule, images, timesteps, noise) - output)
         return {"loss": ops.mean(schedules.at_timesteps(self.schedule.signal_rates, timesteps) * errors)}
 
-    def train_step(self, images):
-        with tf.GradientTape() as tape:
-            losses = self.compute_losses(images, training=True)
-            scaled_loss = scale_loss(losses["loss"], self.optimizer)
-        variables = self.network.trainable_variables
-        self.optimizer.apply(tape.gradient(scaled_loss, variables), variables)
-        self.update_average(self.ema_network, self.network)
-        return self.update_trackers(losses)
-
     def use_sampler(self, name="ddpm", num_steps=None, power=1.0, eta=0.0):
         """Chooses the algorithm that `generate` draws with from now on; the weights stay the same.
 
         Args:
-            name: "ddpm", the sampler of the paper, over all timesteps; "ddim" or "dpm_solver", over a few of them.
+            name: a name in `samplers.SAMPLERS`: "ddpm", the sampler of the paper, over all timesteps; "ddim" or
+                "dpm_solver", over a few of them.
             num_steps, power: see `samplers.spaced_timesteps`; None for all timesteps.
-            eta: see `samplers.ddim_sample`; "ddpm" has none.
+            eta: see `samplers.ddim_sample`, 0 ... 1; "ddpm" has none.
 
         Returns:
             The model itself.
 
         Raises:
-            ValueError: unknown name, an argument that this sampler does not have, or see `samplers`.
+            ValueError: unknown name, an argument that this sampler does not have, or one out of its range.
         """
-        functions = {
-            "ddpm": samplers.ddpm_sample,
-            "ddim": samplers.ddim_sample,
-            "dpm_solver": samplers.dpm_solver_sample,
-        }
-        if name not in functions:
-            raise ValueError(f"unknown sampler {name!r}; expected one of {list(functions)}.")
-        all_steps = self.schedule.num_timesteps
-        if name == "ddpm" and (num_steps, power, eta) != (None, 1.0, 0.0):
-            chosen = f"num_steps={num_steps}, power={power}, eta={eta}"
-            raise ValueError(
-                f'"ddpm" walks all {all_steps} timesteps, not {chosen}; use "ddim", with eta=1 for its noise.'
-            )
-        timesteps = samplers.spaced_timesteps(all_steps, all_steps if num_steps is None else num_steps, power)
-        chosen = {} if name == "ddpm" else dict(timesteps=timesteps, eta=eta)
-        self._sampler = functools.partial(
-            functions[name], self._predict_noise, self.schedule, seed=self.seed_generator, **chosen
-        )
-        self.passes_per_image = len(timesteps)
-        self._compiled_sample = self._sample_uses_xla = None
+        samplers.check_sampler(name, num_steps, power, eta, self.schedule.num_timesteps)
+        self.config["sampler"] = dict(name=name, num_steps=num_steps, power=power, eta=eta)
+        self.passes_per_image = len(self._timesteps())
+        self.reset_sampling()
         return self
 
-    def sample(self, num_images):
-        noise = keras.random.normal((num_images, *self.image_shape), seed=self.seed_generator)
-        return ops.clip((self._sampler(noise) + 1) / 2, 0.0, 1.0)
+    def _timesteps(self):
+        chosen, all_steps = self.config["sampler"], self.schedule.num_timesteps
+        return samplers.spaced_timesteps(all_steps, chosen["num_steps"] or all_steps, chosen["power"])
+
+    def sample(self, draw_noise, labels=None, guidance=None):
+        chosen = self.config["sampler"]
+        arguments = {} if chosen["name"] == "ddpm" else dict(timesteps=self._timesteps(), eta=chosen["eta"])
+        images = samplers.SAMPLERS[chosen["name"]](
+            self._predict_noise,
+            self.schedule,
+            draw_noise(0, self.image_shape),
+            lambda step: draw_noise(step + 1, self.image_shape),
+            **arguments,
+        )
+        return ops.clip((images + 1) / 2, 0.0, 1.0)
 
     def _predict_noise(self, noisy_images, timesteps):
         output = self.ema_network([noisy_images, timesteps], training=False)
         if self.prediction == "noise":
             return output
         return schedules.noise_from_velocity(self.schedule, noisy_images, timesteps, output)
-
-    def get_config(self):
-        return self.config

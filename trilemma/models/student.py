@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from trilemma import samplers, schedules
-from trilemma.ddpm import DDPM
+from trilemma.diffusion import samplers, schedules
+from trilemma.models.contract import whole_number
+from trilemma.models.ddpm import DDPM
 
 
 def ddim_step(schedule, images, noisy_images, timesteps, destinations):
@@ -43,15 +44,20 @@ class Student(DDPM):
 
     Args:
         most_steps: from T to 0 in the shortest steps, a power of two; the teacher takes two for each.
-        **kwargs: of `DDPM`, without `prediction`: the network predicts the velocity.
+        **kwargs: of `DDPM`, with `sampler` as arguments of this class's `use_sampler`, and without `prediction`: the
+            network predicts the velocity.
     """
 
-    def __init__(self, most_steps=16, **kwargs):
-        if most_steps < 4 or most_steps & (most_steps - 1):
+    def __init__(self, image_shape=(28, 28, 1), most_steps=16, **kwargs):
+        if whole_number("most_steps", most_steps, 4) & (most_steps - 1):
             raise ValueError(f"most_steps is {most_steps}; expected a power of two, at least 4.")
+        if "prediction" in kwargs:
+            raise ValueError(
+                f'prediction is {kwargs["prediction"]!r}; a student always predicts the "velocity". Leave it out.'
+            )
         self.most_steps = most_steps
-        super().__init__(**kwargs)
-        self.config = {key: value for key, value in self.config.items() if key != "prediction"}
+        super().__init__(image_shape, **kwargs)
+        del self.config["prediction"]
         self.config["most_steps"] = most_steps
         # The timesteps at which the teacher's steps start and end, rising from 0.
         self._stops = np.append(samplers.spaced_timesteps(self.schedule.num_timesteps, 2 * most_steps), 0)[::-1]
@@ -76,8 +82,9 @@ class Student(DDPM):
         Raises:
             ValueError: the teacher is another.
         """
-        needed = {**self.config, "prediction": "velocity", "seed": teacher.seed, "ema_decay": teacher.ema_decay}
-        differing = {key: value for key, value in teacher.config.items() if value != needed[key]}
+        shared = ("image_shape", "num_timesteps", "schedule", "prediction", "widths", "patch_size")
+        needed = {**self.config, "prediction": "velocity"}
+        differing = {key: teacher.config[key] for key in shared if teacher.config[key] != needed[key]}
         if differing:
             wanted = {key: needed[key] for key in differing}
             raise ValueError(f"the teacher has {differing}; the student needs {wanted}.")
@@ -90,7 +97,7 @@ class Student(DDPM):
         self._teacher = functools.partial(teacher._predict_noise)
         return self
 
-    def compute_losses(self, images, training):
+    def compute_losses(self, images, labels, training):
         """Mean squared error of the velocity that leads in one step to where two steps of half its length lead.
 
         For an eighth of the images these are steps of the teacher, for the others of the student's averaged weights.
@@ -99,7 +106,9 @@ class Student(DDPM):
             raise ValueError("the student has no teacher; call learn_from(teacher) before fit or evaluate.")
         images = 2 * images - 1
         num_images = ops.shape(images)[0]
-        num_taught = ops.maximum(1, num_images // 8)
+        # A plain number where the size of a batch is known while the step is traced, as it always is on JAX.
+        larger, smaller = (max, min) if isinstance(num_images, int) else (ops.maximum, ops.minimum)
+        num_taught = larger(1, num_images // 8)
         timesteps, halfway, destinations = self._draw_steps(num_taught, num_images)
         noise = keras.random.normal(ops.shape(images), seed=self.seed_generator)
         noisy_images = schedules.q_sample(self.schedule, images, timesteps, noise)
@@ -107,7 +116,7 @@ class Student(DDPM):
         start = (noisy_images, timesteps, halfway, destinations)
         taught = self._two_steps(lambda x, now, _: self._teacher(x, now), *(each[:num_taught] for each in start))
         # A batch of one image goes both ways and counts as taught, since TensorFlow fails on empty ones.
-        num_skipped = ops.minimum(num_taught, num_images - 1)
+        num_skipped = smaller(num_taught, num_images - 1)
         own = self._two_steps(self._predict_noise_towards, *(each[num_skipped:] for each in start))
         reached = ops.concatenate([taught, own])[:num_images]
         target = images_of_step(self.schedule, reached, noisy_images, timesteps, destinations)
@@ -145,13 +154,16 @@ class Student(DDPM):
         Returns:
             The model itself.
         """
-        if not 1 <= num_steps <= self.most_steps or num_steps & (num_steps - 1):
+        if whole_number("num_steps", num_steps, 1, self.most_steps) & (num_steps - 1):
             raise ValueError(f"num_steps is {num_steps}; expected a power of two, 1 ... {self.most_steps}.")
         super().use_sampler("ddim", num_steps)
-        stops = np.append(samplers.spaced_timesteps(self.schedule.num_timesteps, num_steps), 0)
+        stops = np.append(self._timesteps(), 0)
         self._destinations = np.zeros(self.schedule.num_timesteps + 1, "int32")
         self._destinations[stops[:-1]] = stops[1:]
         return self
+
+    def get_config(self):
+        return {**super().get_config(), "sampler": {"num_steps": self.config["sampler"]["num_steps"]}}
 
     def _predict_noise(self, noisy_images, timesteps):
         destinations = ops.take(ops.convert_to_tensor(self._destinations), timesteps)

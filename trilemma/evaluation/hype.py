@@ -1,10 +1,8 @@
 """Human evaluation: how often a person takes a generated image for a real one (HYPE-infinity, Zhou et al. 2019)."""
 
-import io
 import math
 import statistics
 
-import matplotlib.image
 import numpy as np
 
 
@@ -14,8 +12,8 @@ class Game:
     Half of the rounds show real images, as in the paper; the models share the other half equally.
 
     Args:
-        real_images: (n, height, width, channels) in [0, 1].
-        generated_images: model name -> images (m, height, width, channels) in [0, 1].
+        real_images: uint8, or floats in [0, 1], (n, height, width, channels).
+        generated_images: model name -> images (m, height, width, channels), likewise.
         rounds_per_model: generated images of every model that are shown; n and every m must suffice.
         seed: chooses the images and their order.
 
@@ -85,42 +83,3 @@ def play(game, answer):
     """
     for source, image in game.rounds[len(game.answers) :]:
         game.answer(answer(source, image))
-
-
-def show_game(game, show_scores):
-    """Builds the game for a person, as a widget with two buttons; works in Jupyter and Colab.
-
-    Args:
-        game: Game.
-        show_scores: function (rows of `Game.scores`) -> text, shown after the last image.
-
-    Returns:
-        ipywidgets.Widget.
-    """
-    import ipywidgets
-
-    picture = ipywidgets.Image(format="png", width=168, height=168)
-    text = ipywidgets.HTML()
-    buttons = [ipywidgets.Button(description=word) for word in ("real", "generated")]
-
-    def refresh():
-        done = len(game.answers)
-        if done == len(game.rounds):
-            text.value = f"<pre>{show_scores(game.scores())}</pre>"
-            for button in buttons:
-                button.disabled = True
-            return
-        text.value = f"image {done + 1} of {len(game.rounds)}: real or generated?"
-        image = game.rounds[done][1]
-        file = io.BytesIO()
-        matplotlib.image.imsave(file, np.repeat(image, 3 // image.shape[-1], axis=-1), format="png")
-        picture.value = file.getvalue()
-
-    def clicked(button):
-        game.answer(button.description == "real")
-        refresh()
-
-    for button in buttons:
-        button.on_click(clicked)
-    refresh()
-    return ipywidgets.VBox([picture, ipywidgets.HBox(buttons), text])

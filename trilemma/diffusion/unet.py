@@ -9,7 +9,7 @@ import math
 import keras
 from keras import layers, ops
 
-from trilemma.generative import check_sides
+from trilemma.data import check_sides
 
 
 @keras.saving.register_keras_serializable("trilemma")
@@ -131,6 +131,8 @@ def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None, wit
         latents (batch, latent_size) and destinations (batch,) -> prediction, float32, of the images' shape.
     """
     check_sides(image_shape, patch_size * 2 ** (len(widths) - 1))
+    if not widths or any(width < 8 or width % 8 for width in widths):
+        raise ValueError(f"widths are {tuple(widths)}; expected multiples of 8.")
     noisy_images = layers.Input(image_shape, name="noisy_images")
     timesteps = layers.Input((), dtype="int32", name="timesteps")
     inputs, style = [noisy_images, timesteps], None

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Schedule:
     """The variances of a diffusion process, and every coefficient that follows from them.
 
@@ -26,6 +26,7 @@ class Schedule:
     betas: np.ndarray
 
     def __post_init__(self):
+        object.__setattr__(self, "betas", np.array(self.betas, np.float64))
         if (
             self.betas.ndim != 1
             or len(self.betas) < 2
@@ -34,6 +35,12 @@ class Schedule:
         ):
             raise ValueError(f"betas are {self.betas}; expected 0 followed by values in (0, 1).")
         self.betas.setflags(write=False)
+
+    def __eq__(self, other):
+        return isinstance(other, Schedule) and np.array_equal(self.betas, other.betas)
+
+    def __hash__(self):
+        return hash(self.betas.tobytes())
 
     @property
     def num_timesteps(self):

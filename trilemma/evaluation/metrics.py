@@ -5,6 +5,8 @@ A function of two sets takes the real one first. Features are arrays (n, d) of a
 
 import numpy as np
 
+from trilemma.data import as_float
+
 _BLOCK = 1000
 
 
@@ -18,7 +20,7 @@ def frechet_distance(real_features, generated_features):
         real_features, generated_features: (n, d), n at least 2.
 
     Returns:
-        float, at least 0 up to rounding; lower is better, and larger for small n.
+        float, at least 0; lower is better, and larger for small n.
     """
     real, generated = _checked(real_features, generated_features)
     real_root = _symmetric_root(np.atleast_2d(np.cov(real, rowvar=False)))
@@ -27,7 +29,8 @@ def frechet_distance(real_features, generated_features):
     eigenvalues = np.linalg.eigvalsh(real_root @ generated_covariance @ real_root)
     root_trace = np.sum(np.sqrt(np.maximum(eigenvalues, 0)))
     mean_part = np.sum((real.mean(axis=0) - generated.mean(axis=0)) ** 2)
-    return float(mean_part + np.sum(real_root**2) + np.trace(generated_covariance) - 2 * root_trace)
+    distance = mean_part + np.sum(real_root**2) + np.trace(generated_covariance) - 2 * root_trace
+    return max(0.0, float(distance))  # Rounding can leave a little less.
 
 
 def _symmetric_root(matrix):
@@ -120,7 +123,7 @@ def nearest_neighbours(points, candidates):
         indices: int (n,), into `candidates`.
         distances: float (n,), Euclidean.
     """
-    points, candidates = np.asarray(points, np.float64), np.asarray(candidates, np.float64)
+    points, candidates = _checked(points, candidates, least=1)
     indices, distances = np.empty(len(points), int), np.empty(len(points))
     for start in range(0, len(points), _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -159,11 +162,12 @@ def sharpness(images):
     """The mean squared difference of vertical neighbours among the pixels plus that of horizontal ones.
 
     Args:
-        images: (n, height, width, channels).
+        images: uint8, or floats in [0, 1], (n, height, width, channels).
 
     Returns:
         float; blur lowers it, noise raises it.
     """
+    images = as_float(images)
     return float(np.mean(np.diff(images, axis=1) ** 2) + np.mean(np.diff(images, axis=2) ** 2))
 
 
@@ -178,6 +182,7 @@ def class_scores(real_labels, generated_labels, num_classes):
         classes_covered: classes with at least one generated image.
         class_kl: KL(generated histogram || real histogram) in nats, at least 0; lower is better.
     """
+    real_labels = _checked_labels(real_labels, num_classes, "real labels")
     real = np.bincount(real_labels, minlength=num_classes) / len(real_labels)
     if np.any(real == 0):
         raise ValueError(
@@ -207,21 +212,34 @@ def mode_scores(labels, num_modes):
 
 def _histogram_kl(labels, shares):
     """Bins that hold a label, and KL(histogram of the labels || shares) in nats."""
+    labels = _checked_labels(labels, len(shares))
     histogram = np.bincount(labels, minlength=len(shares)) / len(labels)
     covered = histogram > 0
     kl = np.sum(histogram[covered] * np.log(histogram[covered] / shares[covered]))
     return int(covered.sum()), float(kl)
 
 
-def _checked(real_features, generated_features):
+def _checked(real_features, generated_features, least=2):
     real, generated = np.asarray(real_features, np.float64), np.asarray(generated_features, np.float64)
-    if (
-        real.ndim != 2
-        or generated.ndim != 2
-        or real.shape[1] != generated.shape[1]
-        or min(len(real), len(generated)) < 2
-    ):
-        raise ValueError(
-            f"features have the shapes {real.shape} and {generated.shape}; expected (n, d) and (m, d) with n, m >= 2."
-        )
+    shapes = real.shape, generated.shape
+    matrices = real.ndim == generated.ndim == 2 and real.shape[1] == generated.shape[1]
+    if not matrices or min(len(real), len(generated)) < least:
+        wanted = f"(n, d) and (m, d) with n, m >= {least}"
+        raise ValueError(f"features have the shapes {shapes[0]} and {shapes[1]}; expected {wanted}.")
+    for name, features in (("first", real), ("second", generated)):
+        broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
+        if len(broken):
+            raise ValueError(
+                f"{len(broken)} of the {len(features)} {name} features are not finite, the first in row {broken[0]}; "
+                "expected numbers. Look at the images that they are of."
+            )
     return real, generated
+
+
+def _checked_labels(labels, num_classes, name="labels"):
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        raise ValueError(f"{name} are {labels.dtype} of shape {labels.shape}; expected at least one integer, (n,).")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(f"{name} lie in {labels.min()} ... {labels.max()}; expected 0 ... {num_classes - 1}.")
+    return labels

@@ -7,7 +7,7 @@ by hand.
 import dataclasses
 from collections.abc import Callable
 
-from trilemma import evidence
+from study import evidence
 
 SOURCES = {
     "article": "Cheigh, Generating Images Using VAEs, GANs, and Diffusion Models, May 2023",

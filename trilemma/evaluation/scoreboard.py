@@ -1,6 +1,5 @@
-"""One evaluator for every model: quality, coverage and speed against real test images, as one row."""
+"""Rows of the scoreboard: quality, coverage and speed of a model against real images."""
 
-import functools
 import hashlib
 import math
 import statistics
@@ -8,28 +7,32 @@ import time
 
 import numpy as np
 
-from trilemma import data, device, metrics, pretrained
+from trilemma import device
+from trilemma.data import as_float, check_images, get_data_set, load_images
+from trilemma.evaluation.evaluators import evaluator_of
+from trilemma.training import pretrained
 
 _SCORES = (
     "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "classes_covered", "class_kl",
     "modes_covered", "mode_kl",
 )  # fmt: skip
+NOISE = "threefry2x32"  # what images are drawn from; runs of one row share it
 
 
 def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=False):
     """Generates images and scores them.
 
     Args:
-        model: a GenerativeModel.
+        model: a GenerativeModel without classes.
         data_set: name of the data set that the model was trained on.
-        num_images: generated images, compared with as many real test images; 10 ... 10,000 (see `score_images`).
+        num_images: generated images, compared with as many real test images; at least 10 (see `score_images`).
         seed: for `model.generate`.
         batch_size: images drawn at once; also the batch size of the measured speed.
         progress: show a progress bar.
 
     Returns:
         dict: the scores of `score_images`, images_per_second (compiled and warm), passes_per_image (NFE),
-        parameters (trainable), seed, batch_size, device, images_sha256 (of the images in 8 bits).
+        parameters (trainable), seed, noise, batch_size, device, images_sha256 (of the images in 8 bits).
     """
     _check(data_set, num_images, model.image_shape)
     batch_size = min(batch_size, num_images)
@@ -42,6 +45,7 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
         "passes_per_image": model.passes_per_image,
         "parameters": pretrained.count_parameters(model),
         "seed": seed,
+        "noise": NOISE,
         "batch_size": batch_size,
         "device": device.device_name(),
     }
@@ -61,63 +65,48 @@ def timed_generate(model, num_images, seed=0, batch_size=100, progress=False):
 
 
 def score_images(images, data_set):
-    """Scores images against real test images, as many as there are images: a fixed random choice of the 10,000.
-
-    Images of "stacked_mnist" are compared with nothing: the classifier of MNIST labels every channel, and the modes
-    are counted; there may be more than 10,000 of them.
+    """Scores images with the evaluator of a data set.
 
     Args:
-        images: (num_images, 28, 28, 1) in [0, 1], of "stacked_mnist" (num_images, 28, 28, 3); 10 ... 10,000 images.
+        images: uint8, or floats in [0, 1], (num_images, height, width, channels) of the data set; at least 10, and
+            at most as many as its evaluator has real images.
         data_set: name of the data set.
 
     Returns:
-        dict: num_images, frechet_distance, kernel_distance, precision, recall, density, coverage, classes_covered,
-        class_kl; of "stacked_mnist" num_images, modes_covered, mode_kl. See `metrics`.
+        dict: num_images, and the scores of `evaluators.FeatureEvaluator` or `ModeEvaluator`.
 
     Raises:
-        ValueError: another shape, values outside [0, 1], or too few or too many images.
+        ValueError: another shape or type, values outside [0, 1], or too few or too many images.
     """
-    images = np.asarray(images)
+    images = images if hasattr(images, "shape") else np.asarray(images)
     _check(data_set, len(images), images.shape[1:])
-    stacked = data_set == "stacked_mnist"
-    classifier = _classifier("mnist" if stacked else data_set)
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"images lie in [{low:.3g}, {high:.3g}]; expected [0, 1]. Rescale or clip them.")
-    if stacked:
-        digits = [classifier.embed(images[..., channel : channel + 1])[1] for channel in range(3)]
-        return {"num_images": len(images), **metrics.mode_scores(np.array([100, 10, 1]) @ digits, 1000)}
-    features, labels = classifier.embed(images)
-    reference = pretrained.load_arrays(f"reference_{data_set}")
-    real_features = reference["features"][: len(features)]
-    return {
-        "num_images": len(features),
-        "frechet_distance": metrics.frechet_distance(real_features, features),
-        "kernel_distance": metrics.kernel_distance(real_features, features),
-        **metrics.neighbourhood_scores(real_features, features),
-        # Labels by the classifier on both sides, so that its own errors do not count as missing classes.
-        **metrics.class_scores(reference["labels"], labels, len(data.CLASS_NAMES[data_set])),
-    }
+    return {"num_images": len(images), **evaluator_of(data_set).score(check_images(images))}
 
 
-def score_real(data_set, num_images=2000, seed=0):
-    """The ceiling of the scoreboard: a random choice of real training images, scored as `score_images` does."""
-    images, _ = data.load_images(data_set, "train")
+def score_real(data_set, num_images=2000, seed=0, data_dir=None):
+    """The ceiling of the scoreboard: a random choice of real training images, scored as `score_images` does.
+
+    `data_dir` as in `data.load_images`.
+    """
+    images, _ = load_images(data_set, "train", data_dir)
     if num_images > len(images):
         raise ValueError(f"num_images is {num_images}; only {len(images)} training images are at hand.")
     chosen = np.random.default_rng(seed).choice(len(images), num_images, replace=False)
     return {**score_images(images[chosen], data_set), "seed": seed}
 
 
-def score_gaussian(data_set, num_images=2000, seed=0):
+def score_gaussian(data_set, num_images=2000, seed=0, data_dir=None):
     """The floor of the scoreboard: pixels drawn independently with the mean and deviation that they have in training.
 
-    Values are cut to [0, 1].
+    Values are cut to [0, 1]. `data_dir` as in `data.load_images`.
     """
-    images, _ = data.load_images(data_set, "train")
+    images = as_float(load_images(data_set, "train", data_dir)[0])
     noise = np.random.default_rng(seed).standard_normal((num_images, *images.shape[1:]))
     drawn = np.clip(images.mean(axis=0) + images.std(axis=0) * noise, 0, 1)
     return {**score_images(drawn.astype("float32"), data_set), "seed": seed}
+
+
+BOUNDS = {"real": score_real, "gaussian": score_gaussian}
 
 
 def summarise(runs):
@@ -187,24 +176,10 @@ def trilemma_corners(name, rows):
     return {key: float(np.clip(value, 0, 1)) for key, value in corners.items()}
 
 
-def save_reference(data_set, data_dir=None):
-    """Computes and ships the features and labels of the 10,000 test images."""
-    images, _ = data.load_images(data_set, "test", data_dir)
-    # MNIST is ordered (by writer, and its first 5,000 test images are cleaner): any first n must be typical.
-    features, labels = _classifier(data_set).embed(images[np.random.default_rng(0).permutation(len(images))])
-    pretrained.save_arrays(f"reference_{data_set}", {"features": features, "labels": labels.astype("uint8")})
-
-
-@functools.cache
-def _classifier(data_set):
-    return pretrained.load_pretrained(f"classifier_{data_set}")
-
-
 def _check(data_set, num_images, image_shape):
-    if data_set not in data.DATA_SETS:
-        raise ValueError(f"unknown data set {data_set!r}; expected one of {sorted(data.DATA_SETS)}.")
-    expected = (28, 28, 3) if data_set == "stacked_mnist" else (28, 28, 1)
+    expected = get_data_set(data_set).image_shape
     if tuple(image_shape) != expected:
         raise ValueError(f"images of {data_set} have the shape {expected}; got {tuple(image_shape)}.")
-    if num_images < 10 or (num_images > 10_000 and data_set != "stacked_mnist"):
-        raise ValueError(f"num_images is {num_images}; a score needs 10 to 10,000 images.")
+    most = evaluator_of(data_set).most_images
+    if not 10 <= num_images <= most:
+        raise ValueError(f"num_images is {num_images}; a score of {data_set} needs 10 to {most:,} images.")

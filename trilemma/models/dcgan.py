@@ -3,8 +3,9 @@
 import keras
 from keras import layers, ops
 
-from trilemma.adversarial import AdversarialModel, adversarial_losses
-from trilemma.generative import check_sides
+from trilemma.data import check_sides
+from trilemma.models.adversarial import LOSS_NAMES, adversarial_losses
+from trilemma.models.contract import GenerativeModel, whole_number
 
 
 def _initializer():
@@ -57,7 +58,7 @@ def build_discriminator(image_shape, width=64, batch_normalization=True):
 
 
 @keras.saving.register_keras_serializable("trilemma")
-class DCGAN(AdversarialModel):
+class DCGAN(GenerativeModel):
     """A generator and a discriminator that learn from each other.
 
     Args:
@@ -67,6 +68,8 @@ class DCGAN(AdversarialModel):
         batch_normalization: in both networks; without it the paper saw generators collapse to a single image.
         seed: integer that makes latents repeatable.
     """
+
+    loss_names = LOSS_NAMES
 
     def __init__(
         self,
@@ -78,14 +81,16 @@ class DCGAN(AdversarialModel):
         seed=None,
         **kwargs,
     ):
-        super().__init__(image_shape, seed, **kwargs)
+        config = dict(
+            latent_size=latent_size, generator_width=generator_width, discriminator_width=discriminator_width,
+            batch_normalization=batch_normalization,
+        )  # fmt: skip
+        super().__init__(image_shape, seed, config, **kwargs)
         check_sides(image_shape, 4)
-        self.latent_size = latent_size
-        self.generator_width = generator_width
-        self.discriminator_width = discriminator_width
-        self.batch_normalization = batch_normalization
-        self.generator = build_generator(image_shape, latent_size, generator_width, batch_normalization)
-        self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
+        self.latent_size = whole_number("latent_size", latent_size)
+        with self.precision():
+            self.generator = build_generator(image_shape, latent_size, generator_width, batch_normalization)
+            self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
         self.networks = {"generator": (self.generator,), "discriminator": (self.discriminator,)}
 
     def call(self, latents, training=False):
@@ -93,29 +98,18 @@ class DCGAN(AdversarialModel):
         return (self.generator(latents, training=training) + 1) / 2
 
     def default_optimizers(self, learning_rate, num_steps):
-        """Arguments for `compile`: Adam with beta_1 = 0.5 for both networks (Radford et al. 2016, section 4)."""
-        return {
-            "generator_optimizer": keras.optimizers.Adam(learning_rate, beta_1=0.5),
-            "discriminator_optimizer": keras.optimizers.Adam(learning_rate, beta_1=0.5),
-        }
+        """Adam with beta_1 = 0.5 for both networks (Radford et al. 2016, section 4)."""
+        return {name: keras.optimizers.Adam(learning_rate, beta_1=0.5) for name in self.players()}
 
-    def compute_losses(self, images, training):
+    def players(self):
+        return {"generator_loss": (self.generator,), "discriminator_loss": (self.discriminator,)}
+
+    def compute_losses(self, images, labels, training):
         """See `adversarial.adversarial_losses`."""
         latents = keras.random.normal((ops.shape(images)[0], self.latent_size), seed=self.seed_generator)
         generated_images = self.generator(latents, training=training)
         real_logits = self.discriminator(2 * images - 1, training=training)
         return adversarial_losses(real_logits, self.discriminator(generated_images, training=training))
 
-    def sample(self, num_images):
-        latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
-        return self(latents, training=False)
-
-    def get_config(self):
-        return {
-            "image_shape": self.image_shape,
-            "latent_size": self.latent_size,
-            "generator_width": self.generator_width,
-            "discriminator_width": self.discriminator_width,
-            "batch_normalization": self.batch_normalization,
-            "seed": self.seed,
-        }
+    def sample(self, draw_noise, labels=None, guidance=None):
+        return self(draw_noise(0, (self.latent_size,)), training=False)

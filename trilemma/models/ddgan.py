@@ -2,13 +2,14 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers, ops
 
-from trilemma import samplers, schedules
-from trilemma.adversarial import AdversarialModel, adversarial_losses
-from trilemma.generative import check_sides
-from trilemma.unet import SinusoidalEmbedding, build_unet
+from trilemma import backend
+from trilemma.data import check_sides
+from trilemma.diffusion import samplers, schedules
+from trilemma.diffusion.unet import SinusoidalEmbedding, build_unet
+from trilemma.models.adversarial import LOSS_NAMES, adversarial_losses
+from trilemma.models.contract import GenerativeModel
 
 
 def build_generator(image_shape, latent_size, widths, patch_size):
@@ -68,15 +69,8 @@ def build_discriminator(image_shape, width=64, minibatch_deviation=False):
     return keras.Model([images, noisy_images, timesteps], layers.Flatten(dtype="float32")(x), name="discriminator")
 
 
-def _input_gradients(function, inputs):
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs = function(inputs)
-    return tape.gradient(outputs, inputs)
-
-
 @keras.saving.register_keras_serializable("trilemma")
-class DDGAN(AdversarialModel):
+class DDGAN(GenerativeModel):
     """Removes noise in T long steps, T small.
 
     Over a long step q(x_{t-1} | x_t) is no Gaussian any more: many images fit the same x_t. So a generator draws one
@@ -100,6 +94,8 @@ class DDGAN(AdversarialModel):
         ValueError: training_timesteps that are none of 1 ... T.
     """
 
+    loss_names = LOSS_NAMES
+
     def __init__(
         self,
         image_shape=(28, 28, 1),
@@ -116,17 +112,17 @@ class DDGAN(AdversarialModel):
         seed=None,
         **kwargs,
     ):
-        super().__init__(image_shape, seed, **kwargs)
+        config = dict(
+            num_timesteps=num_timesteps, latent_size=latent_size, widths=tuple(widths), patch_size=patch_size,
+            discriminator_width=discriminator_width, minibatch_deviation=minibatch_deviation,
+            training_timesteps=None if training_timesteps is None else tuple(training_timesteps),
+            r1_weight=r1_weight, r1_interval=r1_interval, ema_decay=ema_decay,
+        )  # fmt: skip
+        super().__init__(image_shape, seed, config, **kwargs)
         check_sides(image_shape, 4)
         known = range(1, num_timesteps + 1)
         if not set(training_timesteps or known) <= set(known):
             raise ValueError(f"training_timesteps are {training_timesteps}; expected some of 1 ... {num_timesteps}.")
-        self.config = dict(
-            image_shape=tuple(image_shape), num_timesteps=num_timesteps, latent_size=latent_size,
-            widths=tuple(widths), patch_size=patch_size, discriminator_width=discriminator_width,
-            minibatch_deviation=minibatch_deviation, training_timesteps=training_timesteps,
-            r1_weight=r1_weight, r1_interval=r1_interval, ema_decay=ema_decay, seed=seed,
-        )  # fmt: skip
         self.schedule = schedules.make_schedule("variance_preserving", num_timesteps)
         self.passes_per_image = num_timesteps
         self.training_timesteps = np.array(training_timesteps or known, "int32")
@@ -134,11 +130,12 @@ class DDGAN(AdversarialModel):
         self.r1_weight = r1_weight
         self.r1_interval = r1_interval
         self.ema_decay = ema_decay
-        self.generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
-        self.ema_generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
+        with self.precision():
+            self.generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
+            self.ema_generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
+            self.discriminator = build_discriminator(image_shape, discriminator_width, minibatch_deviation)
         self.ema_generator.set_weights(self.generator.get_weights())
         self.ema_generator.trainable = False
-        self.discriminator = build_discriminator(image_shape, discriminator_width, minibatch_deviation)
         # The discriminator does not ship, since nothing that draws needs it; who trains on starts with a new one.
         self.networks = {"generator": (self.ema_generator, self.generator)}
 
@@ -147,7 +144,7 @@ class DDGAN(AdversarialModel):
         return self.ema_generator(inputs, training=training)
 
     def default_optimizers(self, learning_rate, num_steps):
-        """Arguments for `compile`: Adam with beta_1 = 0.5, beta_2 = 0.99 and a cosine down to zero for both networks.
+        """Adam with beta_1 = 0.5, beta_2 = 0.99 and a cosine down to zero for both networks.
 
         The discriminator learns four times as fast as the generator (two time scales, Heusel et al. 2017), since most
         of its pairs are almost noise, which teach it little.
@@ -157,12 +154,15 @@ class DDGAN(AdversarialModel):
             schedule = keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
             return keras.optimizers.Adam(schedule, beta_1=0.5, beta_2=0.99)
 
-        return {
-            "generator_optimizer": optimizer(learning_rate),
-            "discriminator_optimizer": optimizer(4 * learning_rate),
-        }
+        return {"generator_loss": optimizer(learning_rate), "discriminator_loss": optimizer(4 * learning_rate)}
 
-    def compute_losses(self, images, training):
+    def players(self):
+        return {"generator_loss": (self.generator,), "discriminator_loss": (self.discriminator,)}
+
+    def averages(self):
+        return ((self.ema_generator, self.generator),)
+
+    def compute_losses(self, images, labels, training):
         """Section 3.2 of Xiao et al. 2022, see `adversarial.adversarial_losses`.
 
         In training the discriminator's loss also holds the penalty r1_weight / 2 |grad_{x_{t-1}} D(x_{t-1}, x_t, t)|^2
@@ -175,7 +175,10 @@ class DDGAN(AdversarialModel):
         first_noise, second_noise, posterior_noise = (
             keras.random.normal(ops.shape(images), seed=self.seed_generator) for _ in range(3)
         )
-        latents = self._draw_latents(num_images)
+        # Keras takes layers without inputs, but oneDNN does not: a constant stands for no latents.
+        latents = ops.zeros((num_images, 1))
+        if self.latent_size:
+            latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
         real = schedules.q_sample(self.schedule, images, timesteps - 1, first_noise)
         noisy_images = schedules.q_step_sample(self.schedule, real, timesteps, second_noise)
 
@@ -192,31 +195,27 @@ class DDGAN(AdversarialModel):
 
     def _lazy_penalty(self, real, noisy_images, timesteps):
         def penalty():
-            gradients = _input_gradients(
+            gradients = backend.input_gradients(
                 lambda images: self.discriminator([images, noisy_images, timesteps], training=True), real
             )
             return self.r1_interval * self.r1_weight / 2 * ops.mean(ops.sum(ops.square(gradients), axis=(1, 2, 3)))
 
-        is_due = ops.equal(self.discriminator_optimizer.iterations % self.r1_interval, 0)
+        is_due = ops.equal(self.optimizers["discriminator_loss"].iterations % self.r1_interval, 0)
         return ops.cond(is_due, penalty, lambda: 0.0)
 
-    def train_step(self, images):
-        losses = super().train_step(images)
-        self.update_average(self.ema_generator, self.generator)
-        return losses
+    def sample(self, draw_noise, labels=None, guidance=None):
+        num_timesteps = self.schedule.num_timesteps
 
-    def sample(self, num_images):
-        noise = keras.random.normal((num_images, *self.image_shape), seed=self.seed_generator)
-        images = samplers.ddgan_sample(self._draw_images, self.schedule, noise, self.seed_generator)
+        def draw_images(noisy_images, timesteps, step):
+            latents = ops.zeros((ops.shape(timesteps)[0], 1))
+            if self.latent_size:
+                latents = draw_noise(num_timesteps + 1 + step, (self.latent_size,))
+            return self([noisy_images, timesteps, latents])
+
+        images = samplers.ddgan_sample(
+            draw_images,
+            self.schedule,
+            draw_noise(0, self.image_shape),
+            lambda step: draw_noise(step + 1, self.image_shape),
+        )
         return ops.clip((images + 1) / 2, 0.0, 1.0)
-
-    def _draw_images(self, noisy_images, timesteps):
-        return self([noisy_images, timesteps, self._draw_latents(ops.shape(timesteps)[0])])
-
-    def _draw_latents(self, num_images):
-        if self.latent_size == 0:  # Keras takes layers without inputs, but oneDNN does not.
-            return ops.zeros((num_images, 1))
-        return keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
-
-    def get_config(self):
-        return self.config

@@ -2,7 +2,11 @@
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
+
+from trilemma import backend
+from trilemma.data import as_float, check_images, make_dataset
+from trilemma.models.contract import TrainableModel
 
 FEATURE_SIZE = 128
 
@@ -28,49 +32,63 @@ def build_classifier_network(image_shape, num_classes):
 
 
 @keras.saving.register_keras_serializable("trilemma")
-class Classifier(keras.Model):
+class Classifier(TrainableModel):
     """Tells the ten classes of a data set apart.
 
     Args:
         image_shape: (height, width, channels).
         num_classes: number of classes.
-        seed: unused; every recipe gives one to its model.
+        seed: as every model has one.
     """
 
+    loss_names = ("loss", "accuracy")
+
     def __init__(self, image_shape=(28, 28, 1), num_classes=10, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.image_shape = tuple(image_shape)
+        super().__init__(image_shape, seed, dict(num_classes=num_classes), **kwargs)
         self.num_classes = num_classes
-        self.seed = seed
-        self.network = build_classifier_network(image_shape, num_classes)
+        with self.precision():
+            self.network = build_classifier_network(image_shape, num_classes)
         self.networks = {"classifier": (self.network,)}
-        self.built = True
+        self._compiled_network = backend.compile_function(self._predict, self.variables, False)
 
     def call(self, images, training=False):
         """images in [0, 1] -> logits (batch, num_classes)."""
         return self.network(images, training=training)[1]
 
     def default_optimizers(self, learning_rate, num_steps):
-        """Arguments for `compile`: Adam with a cosine down to zero, cross-entropy and accuracy."""
+        """Adam with a cosine down to zero."""
+        return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, num_steps))
+
+    def players(self):
+        return {"loss": (self.network,)}
+
+    def compute_losses(self, images, labels, training):
+        """Cross-entropy in nats per image, and the share of images that are told right."""
+        logits = self(images, training=training)
+        predicted = ops.argmax(logits, axis=-1)
         return {
-            "optimizer": keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)),
-            "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "metrics": ["accuracy"],
+            "loss": ops.mean(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)),
+            "accuracy": ops.mean(ops.cast(ops.equal(predicted, ops.cast(labels, predicted.dtype)), "float32")),
         }
 
     def embed(self, images, batch_size=500):
         """Computes what the metrics need.
 
         Args:
-            images: (num_images, height, width, channels) in [0, 1].
+            images: (num_images, height, width, channels), uint8, or floats in [0, 1].
             batch_size: images per forward pass.
 
         Returns:
             features: float32 (num_images, 128).
             labels: int (num_images,), the most likely class.
         """
-        features, logits = self.network.predict(images, batch_size=batch_size, verbose=0)
+        images = check_images(images, self.image_shape)
+        batches = make_dataset(images, batch_size=batch_size, shuffle=False, drop_remainder=False)
+        outputs = [self._compiled_network(ops.convert_to_tensor(as_float(batch))) for batch in batches]
+        features, logits = (
+            np.concatenate([ops.convert_to_numpy(each) for each in part]) for part in zip(*outputs, strict=True)
+        )
         return features, np.argmax(logits, axis=-1)
 
-    def get_config(self):
-        return {"image_shape": self.image_shape, "num_classes": self.num_classes, "seed": self.seed}
+    def _predict(self, images):
+        return self.network(images, training=False)

@@ -3,11 +3,10 @@
 import math
 
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
-from trilemma.device import scale_loss
-from trilemma.generative import GenerativeModel, check_sides
+from trilemma.data import check_sides
+from trilemma.models.contract import GenerativeModel, whole_number
 
 
 def build_encoder(image_shape, latent_size):
@@ -87,16 +86,17 @@ class VAE(GenerativeModel):
         seed: integer that makes latents and binarisation repeatable.
     """
 
+    loss_names = ("loss", "reconstruction_loss", "kl_loss")
+
     def __init__(self, image_shape=(28, 28, 1), latent_size=2, beta=1.0, seed=None, **kwargs):
-        super().__init__(image_shape, seed, **kwargs)
+        super().__init__(image_shape, seed, dict(latent_size=latent_size, beta=beta), **kwargs)
         check_sides(image_shape, 4)
-        self.latent_size = latent_size
+        self.latent_size = whole_number("latent_size", latent_size)
         self.beta = beta
-        self.encoder = build_encoder(image_shape, latent_size)
-        self.decoder = build_decoder(image_shape, latent_size)
+        with self.precision():
+            self.encoder = build_encoder(image_shape, latent_size)
+            self.decoder = build_decoder(image_shape, latent_size)
         self.networks = {"encoder": (self.encoder,), "decoder": (self.decoder,)}
-        names = ("loss", "reconstruction_loss", "kl_loss")
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
 
     def call(self, images, training=False):
         """Reconstructs images through the mean of q(z | x): [0, 1] -> probabilities in [0, 1]."""
@@ -104,11 +104,14 @@ class VAE(GenerativeModel):
         return ops.sigmoid(self.decoder(mean, training=training))
 
     def default_optimizers(self, learning_rate, num_steps):
-        """Arguments for `compile`: Adam with a cosine down to zero."""
-        return {"optimizer": keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, num_steps))}
+        """Adam with a cosine down to zero."""
+        return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, num_steps))
+
+    def players(self):
+        return {"loss": (self.encoder, self.decoder)}
 
     def binarise(self, images):
-        """Draws each pixel as 0 or 1 with its grey value as the probability of 1."""
+        """Draws each pixel as 0 or 1 with its grey value, a float in [0, 1], as the probability of 1."""
         threshold = keras.random.uniform(ops.shape(images), seed=self.seed_generator)
         return ops.cast(images > threshold, "float32")
 
@@ -117,7 +120,7 @@ class VAE(GenerativeModel):
         noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator)
         return mean + ops.exp(0.5 * log_variance) * noise
 
-    def compute_losses(self, images, training):
+    def compute_losses(self, images, labels, training):
         """Negative evidence lower bound (Kingma & Welling 2014, equation 3) and its two parts, in nats per image."""
         binary_images = self.binarise(images)
         mean, log_variance = self.encoder(binary_images, training=training)
@@ -153,17 +156,6 @@ class VAE(GenerativeModel):
         log_weights = ops.reshape(log_likelihood + log_ratio, (-1, num_samples))
         return ops.logsumexp(log_weights, axis=1) - math.log(num_samples)
 
-    def train_step(self, images):
-        with tf.GradientTape() as tape:
-            losses = self.compute_losses(images, training=True)
-            scaled_loss = scale_loss(losses["loss"], self.optimizer)
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        self.optimizer.apply(gradients, self.trainable_variables)
-        return self.update_trackers(losses)
-
-    def sample(self, num_images):
-        latents = keras.random.normal((num_images, self.latent_size), seed=self.seed_generator)
+    def sample(self, draw_noise, labels=None, guidance=None):
+        latents = draw_noise(0, (self.latent_size,))
         return ops.sigmoid(self.decoder(latents, training=False))
-
-    def get_config(self):
-        return {"image_shape": self.image_shape, "latent_size": self.latent_size, "beta": self.beta, "seed": self.seed}

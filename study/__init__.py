@@ -1,0 +1,1 @@
+"""What this repository does with the package: claims of the article, the evidence on them, tables, stamping."""

@@ -1,0 +1,31 @@
+"""Command line of the study, in the root of the repository.
+
+python -m study tables             # rewrites README.md, trilemma/weights/README.md and results/trilemma_*.png
+python -m study colab OWNER/NAME   # points badges and set-up cells to a repository
+"""
+
+import argparse
+
+from study import repository, tables
+
+
+def main():
+    """Runs one command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("tables")
+    commands.add_parser("colab").add_argument("repository", metavar="OWNER/NAME")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "tables":
+            tables.write()
+        else:
+            repository.stamp(arguments.repository)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

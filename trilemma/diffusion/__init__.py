@@ -1,0 +1,1 @@
+"""Mathematics and networks that several families share: schedules, samplers, the U-Net."""

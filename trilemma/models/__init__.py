@@ -1,0 +1,1 @@
+"""One file per family of models, and the contract that all keep."""

@@ -1,0 +1,146 @@
+"""Weights files: half-precision safetensors, each with its checksum and its history in `index.json` beside them."""
+
+import functools
+import hashlib
+import json
+import pathlib
+import warnings
+
+import numpy as np
+import safetensors.numpy
+
+from trilemma import files
+from trilemma.training import recipes
+
+WEIGHTS_DIR = pathlib.Path(__file__).parent.parent / "weights"
+WORKING_DIR = pathlib.Path("trilemma_weights")  # where one works, if the package's own folder cannot be written
+_REMEDY = "Install trilemma again, or restore the file from the repository."
+
+
+def list_pretrained():
+    """Names for `load_pretrained`, in alphabetical order."""
+    shipped = pretrained_index()
+    return sorted(name for name in recipes.recipe_names() if recipes.get_recipe(name).weights_name in shipped)
+
+
+def pretrained_index():
+    """What there is: name -> sha256, and for models command, recipe, epoch, minutes by device, and parameters."""
+    return {**_read_index(WEIGHTS_DIR), **_read_index(WORKING_DIR)}
+
+
+def load_pretrained(name, **kwargs):
+    """Builds a model and loads its shipped weights.
+
+    Args:
+        name: "<family>_<data set>", for example "vae_mnist"; `list_pretrained` lists them.
+        **kwargs: name and dtype of the Keras model.
+
+    Returns:
+        The model, ready for `generate`, or for `compile` and `fit`.
+
+    Raises:
+        ValueError: unknown name, or a file that was cut or changed.
+        FileNotFoundError: the file is missing.
+    """
+    if name not in list_pretrained():
+        raise ValueError(f"unknown pretrained model {name!r}; expected one of {list_pretrained()}.")
+    recipe = recipes.get_recipe(name)
+    tensors = load_arrays(recipe.weights_name)
+    model = recipe.build(**kwargs)
+    for prefix, networks in model.networks.items():
+        for network in networks:
+            network.set_weights([tensors[f"{prefix}/{i:03d}"] for i in range(len(network.weights))])
+    return model
+
+
+def save_pretrained(name, model, **history):
+    """Writes a trained model's weights, and `history` (command, recipe, epoch, minutes) to the index; its folder."""
+    tensors = {
+        f"{prefix}/{i:03d}": weight
+        for prefix, networks in model.networks.items()
+        for i, weight in enumerate(networks[0].get_weights())
+    }
+    return save_arrays(name, tensors, parameters=count_parameters(model), **history)
+
+
+def count_parameters(model):
+    """Number of trainable parameters; averaged copies of them do not count."""
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def writable_folder():
+    """Where weights are written: the package's own folder, or, where that is read-only, one in the working folder.
+
+    Raises:
+        ValueError: neither can be written.
+    """
+    if files.is_writable(WEIGHTS_DIR):
+        return WEIGHTS_DIR
+    if files.is_writable(WORKING_DIR):
+        warnings.warn(f"{WEIGHTS_DIR} is read-only; weights go to {WORKING_DIR.resolve()}.", stacklevel=2)
+        return WORKING_DIR
+    raise ValueError(
+        f"weights can be written neither to {WEIGHTS_DIR} nor to {WORKING_DIR.resolve()}; "
+        "start in a folder where you may write."
+    )
+
+
+def save_arrays(name, arrays, **description):
+    """Writes `<name>.safetensors`, float arrays in half precision, and its checksum to the index; returns the folder.
+
+    A kill at any moment leaves the old weights or the new ones: the index is written first, and holds both until the
+    file is replaced.
+    """
+    arrays = {
+        key: np.ascontiguousarray(value, np.float16 if value.dtype.kind == "f" else value.dtype)
+        for key, value in arrays.items()
+    }
+    for key, value in arrays.items():
+        if value.dtype.kind == "f" and not np.all(np.isfinite(value)):
+            raise ValueError(f"{key} of {name} is not finite in half precision; such weights are not saved.")
+    content, folder = safetensors.numpy.save(arrays), writable_folder()
+    entry = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **description}
+    with files.locked(folder):
+        index = _read_index(folder)
+        _write_index(folder, {**index, name: {**entry, "replaces": index.get(name)}})
+        files.write_safely(folder / f"{name}.safetensors", content)
+        _write_index(folder, {**index, name: entry})
+    load_arrays.cache_clear()
+    return folder
+
+
+def _read_index(folder):
+    """The index; where a replacement was cut short, the entry of the file that is there, if any."""
+    path = folder / "index.json"
+    try:
+        index = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}). {_REMEDY}") from error
+    for name in [name for name, entry in index.items() if "replaces" in entry]:
+        older, file = index[name].pop("replaces"), folder / f"{name}.safetensors"
+        if not file.exists() or hashlib.sha256(file.read_bytes()).hexdigest() != index[name]["sha256"]:
+            index[name] = older
+    return {name: entry for name, entry in index.items() if entry is not None}
+
+
+def _write_index(folder, index):
+    files.write_safely(folder / "index.json", json.dumps(index, indent=1, sort_keys=True) + "\n")
+
+
+@functools.cache
+def load_arrays(name):
+    """Reads `<name>.safetensors` after checking it: a dict of arrays, floats as float32.
+
+    Errors as in `load_pretrained`.
+    """
+    folder = WORKING_DIR if name in _read_index(WORKING_DIR) else WEIGHTS_DIR
+    path, index = folder / f"{name}.safetensors", _read_index(folder)
+    if name not in index or not path.exists():
+        raise FileNotFoundError(f"the weights file {path} is missing. {_REMEDY}")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != index[name]["sha256"]:
+        raise ValueError(
+            f"the weights file {path} was cut or changed: its SHA-256 is not the one in index.json. {_REMEDY}"
+        )
+    arrays = safetensors.numpy.load(content)
+    return {key: value.astype("float32") if value.dtype.kind == "f" else value for key, value in arrays.items()}

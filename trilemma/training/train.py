@@ -1,0 +1,132 @@
+"""Runs a recipe: checkpoints after every epoch, resuming, samples by epoch."""
+
+import json
+import pathlib
+import time
+import warnings
+
+import keras
+import numpy as np
+
+from trilemma import device, files
+from trilemma.data import load_images, make_dataset
+from trilemma.training import pretrained
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Ends every epoch with samples, a row of the history, and, when both are safe, a checkpoint.
+
+    The number of an epoch is part of the name of its checkpoint, so no second file can contradict it. The one before
+    is kept too.
+    """
+
+    def __init__(self, folder, history, draws):
+        super().__init__()
+        self.folder, self.history, self.draws = folder, history, draws
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        number = epoch + 1
+        logs["seconds"] = time.perf_counter() - self.start
+        if self.draws:
+            images = np.round(self.model.generate(10, seed=0) * 255).astype("uint8")
+            np.save(self.folder / f"epoch_{number:03d}.npy", images)
+        losses = {key: float(value) for key, value in logs.items()}
+        self.history.append({"epoch": number, **losses, "device": device.device_name()})
+        files.write_safely(self.folder / "history.json", json.dumps(self.history))
+        unfinished = self.folder / "unfinished.weights.h5"
+        self.model.save_weights(unfinished)
+        unfinished.replace(_checkpoint(self.folder, number))
+        _checkpoint(self.folder, number - 2).unlink(missing_ok=True)
+
+
+def _checkpoint(folder, number):
+    return folder / f"epoch_{number:03d}.weights.h5"
+
+
+def prepare(recipe, num_steps):
+    """Builds the model of a recipe, ready for a `fit` of so many steps."""
+    model = recipe.build()
+    if recipe.teacher is not None:
+        model.learn_from(pretrained.load_pretrained(f"{recipe.teacher}_{recipe.data_set}"))
+    model.compile(model.default_optimizers(recipe.learning_rate, num_steps), jit_compile=recipe.jit_compile)
+    return model
+
+
+def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
+    """Trains a recipe's model on the full training split; goes on where an interrupted run stopped.
+
+    The checkpoint of the last epoch stays: `discard_checkpoint` removes it once the weights are safe elsewhere.
+
+    Args:
+        recipe: recipes.Recipe.
+        checkpoint_dir: folder of this run alone: checkpoints, `history.json`, and of generative models
+            `epoch_<n>.npy`, ten images (10, height, width, channels) uint8 from one fixed seed.
+        data_dir: see `data.load_images`.
+        verbose, callbacks: see `keras.Model.fit`.
+
+    Returns:
+        model: trained.
+        history: list with a dict for every epoch, also of those before an interruption: means of the losses, seconds,
+            device.
+
+    Raises:
+        ValueError: the folder holds the checkpoint of an interrupted training of another recipe, or another process
+            trains in it.
+    """
+    folder = pathlib.Path(checkpoint_dir)
+    with files.locked(folder, wait=False):
+        keras.utils.set_random_seed(recipe.seed)
+        images, labels = load_images(recipe.data_set, "train", data_dir)
+        batches = make_dataset(
+            images, labels if recipe.labelled else None, batch_size=recipe.batch_size, seed=recipe.seed
+        )
+        model = prepare(recipe, recipe.epochs * len(batches))
+        history = _resume(model, recipe, folder)
+        batches.epoch = len(history)  # The order of the images goes on too.
+        callbacks = [*callbacks, _Epochs(folder, history, draws=hasattr(model, "generate"))]
+        model.fit(batches, initial_epoch=len(history), epochs=recipe.epochs, callbacks=callbacks, verbose=verbose)
+    return model, history
+
+
+def _resume(model, recipe, folder):
+    """Loads the newest whole checkpoint; returns the history up to it, empty for a new training."""
+    owner, history_file = folder / "recipe.txt", folder / "history.json"
+    checkpoints = sorted(folder.glob("epoch_*.weights.h5"), reverse=True)
+    if checkpoints and owner.exists() and owner.read_text() != repr(recipe):
+        raise ValueError(
+            f"{folder} holds the checkpoint of an interrupted training of another recipe, "
+            f"{owner.read_text()}; expected {recipe!r}. Delete the folder to start anew."
+        )
+    files.write_safely(owner, repr(recipe))
+    initial = model.get_weights()
+    for checkpoint in checkpoints:
+        try:
+            model.load_weights(checkpoint)
+            history = json.loads(history_file.read_text())
+            number = int(checkpoint.name.removeprefix("epoch_").removesuffix(".weights.h5"))
+            if [row["epoch"] for row in history[:number]] == list(range(1, number + 1)):
+                return history[:number]
+            raise ValueError(f"{history_file} lacks epochs before {number}")
+        except (OSError, ValueError, KeyError) as error:
+            warnings.warn(f"{checkpoint} cannot be read ({error}); going on from an earlier one.", stacklevel=3)
+    model.set_weights(initial)
+    for file in [history_file, *folder.glob("epoch_*")]:
+        file.unlink(missing_ok=True)
+    return []
+
+
+def discard_checkpoint(checkpoint_dir):
+    """Removes the checkpoints of a training whose weights are safe; history and samples stay."""
+    for file in pathlib.Path(checkpoint_dir).glob("*.weights.h5"):
+        file.unlink()
+
+
+def minutes_by_device(history):
+    """Device -> minutes that the epochs of a history took on it."""
+    seconds = {}
+    for row in history:
+        seconds[row["device"]] = seconds.get(row["device"], 0) + row["seconds"]
+    return {name: round(value / 60, 1) for name, value in seconds.items()}
