@@ -9,6 +9,8 @@ python benchmarks/ablations.py ddpm_noise            # a network that predicts n
 python benchmarks/ablations.py ddgan                 # the short training, T = 4, that the following ones change
 python benchmarks/ablations.py ddgan_1_timestep      # T = 1: a GAN; also ddgan_2_timesteps, ddgan_8_timesteps
 python benchmarks/ablations.py ddgan_no_latents      # no z: what noise the process adds is all that varies
+
+With KERAS_BACKEND=jax before it, a command trains on JAX. A training that was interrupted goes on.
 """
 
 import contextlib
@@ -20,7 +22,12 @@ from unittest import mock
 import keras
 import numpy as np
 
-from trilemma import dcgan, recipes, records, schedules, scoreboard
+from trilemma import records
+from trilemma.diffusion import schedules
+from trilemma.evaluation import scoreboard
+from trilemma.models import dcgan
+from trilemma.training import recipes
+from trilemma.training.train import discard_checkpoint, train
 
 DATA_SET = "mnist"
 SHORT_EPOCHS = {"ddpm": 3, "ddgan": 8}
@@ -70,7 +77,7 @@ def run(name, folder):
     epochs = SHORT_EPOCHS.get(model_name, recipe.epochs)
     recipe = dataclasses.replace(recipe, arguments=recipe.arguments | changes, epochs=epochs)
     with context():
-        model, _ = recipes.train(recipe, folder, verbose=2)
+        model, _ = train(recipe, folder, verbose=2)
         scores = scoreboard.score(model, DATA_SET, NUM_IMAGES, progress=True)
     del scores["images_per_second"]  # The speed of each network is in results/speed.json, measured with nothing beside.
     records.save_epoch_samples(f"ablation_{name}", folder)
@@ -79,12 +86,15 @@ def run(name, folder):
 
 def main():
     """Runs the ablations that the command line names; every finished one is kept."""
+    prefix = "KERAS_BACKEND=jax " if keras.backend.backend() == "jax" else ""
     for name in sys.argv[1:]:
         if name not in ABLATIONS:
             raise ValueError(f"unknown ablation {name!r}; expected some of {sorted(ABLATIONS)}.")
-        row = run(name, pathlib.Path("build/ablations") / name)
-        command = f"python benchmarks/ablations.py {name}"
+        folder = pathlib.Path("build/ablations") / name
+        row = run(name, folder)
+        command = f"{prefix}python benchmarks/ablations.py {name}"
         records.update_results("ablations", {name: {"command": command, **row, **records.environment()}})
+        discard_checkpoint(folder)
         print(name, row, flush=True)
 
 

@@ -7,15 +7,21 @@ first epoch. C7: what survives noising and denoising. C17: does training start b
 """
 
 import dataclasses
+import functools
 import pathlib
 import sys
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from trilemma import data, metrics, plotting, pretrained, recipes, samplers, schedules, scoreboard
+from study.evidence import STUDIED
+from trilemma import backend, data, plotting
+from trilemma.diffusion import samplers, schedules
+from trilemma.evaluation import metrics, scoreboard
+from trilemma.noise import standard_normal
 from trilemma.records import environment, update_results
+from trilemma.training import pretrained, recipes
+from trilemma.training.train import discard_checkpoint, train
 
 
 def latent_plane(data_set, size=20):
@@ -47,8 +53,10 @@ def sharpness(data_set, num_images=200):
 def first_epoch(data_set, num_images=1000):
     """C4: scores of a DCGAN with two latents after one epoch."""
     recipe = dataclasses.replace(recipes.get_recipe(f"dcgan2_{data_set}"), epochs=1)
-    model, _ = recipes.train(recipe, pathlib.Path("build/claims") / f"dcgan2_{data_set}", verbose=2)
+    folder = pathlib.Path("build/claims") / f"dcgan2_{data_set}"
+    model, _ = train(recipe, folder, verbose=2)
     scores = scoreboard.score_images(model.generate(num_images, seed=0), data_set)
+    discard_checkpoint(folder)
     return {"num_images": num_images, "seed": 0, "epochs": 1, **scores}
 
 
@@ -56,22 +64,24 @@ def noise_and_denoise(data_set, num_images=200):
     """C7: the share of training images that keep their class, and their mean squared error, against the timestep."""
     model = pretrained.load_pretrained(f"ddpm_{data_set}")
     classifier = pretrained.load_pretrained(f"classifier_{data_set}")
-    images = data.load_images(data_set)[0][:num_images]
+    images = data.as_float(data.load_images(data_set)[0][:num_images])
     _, labels = classifier.embed(images)
+
+    draw = functools.partial(standard_normal, 0, np.arange(num_images), shape=model.image_shape)
 
     def predict_noise(noisy_images, timesteps):
         return model([noisy_images, timesteps])
 
-    @tf.function
     def denoise(noisy_images, start):
-        return samplers.ddpm_sample(predict_noise, model.schedule, noisy_images, model.seed_generator, start)
+        # Draw 0 is the noise of the noisy images.
+        return samplers.ddpm_sample(predict_noise, model.schedule, noisy_images, lambda step: draw(step + 1), start)
 
-    model.seed_generator.state.assign([0, 0])
+    denoise = backend.compile_function(denoise, model.variables, jit_compile=False)
     same_class, error = {}, {}
     for start in (40, 80, 120, 160, 199):
-        noise = keras.random.normal(images.shape, seed=start)
-        noisy_images = schedules.q_sample(model.schedule, 2 * images - 1, np.full(num_images, start), noise)
-        denoised = np.clip((denoise(noisy_images, tf.constant(start)).numpy() + 1) / 2, 0, 1)
+        noisy_images = schedules.q_sample(model.schedule, 2 * images - 1, np.full(num_images, start), draw(0))
+        denoised = keras.ops.convert_to_numpy(denoise(noisy_images, keras.ops.convert_to_tensor(start, "int32")))
+        denoised = np.clip((denoised + 1) / 2, 0, 1)
         same_class[str(start)] = float(np.mean(classifier.embed(denoised)[1] == labels))
         error[str(start)] = float(np.mean((denoised - images) ** 2))
     others = np.random.default_rng(0).permutation(images)
@@ -82,15 +92,15 @@ def noise_and_denoise(data_set, num_images=200):
 
 def transfer(data_set):
     """C17: the bound on the test images after one epoch, from new weights and from those of the other data set."""
-    (other,) = set(data.CLASS_NAMES) - {data_set}
+    (other,) = set(STUDIED) - {data_set}
     recipe = recipes.get_recipe(f"vae_{data_set}")
     keras.utils.set_random_seed(recipe.seed)
     images, test_images = data.load_images(data_set)[0], data.load_images(data_set, "test")[0]
     bounds = {}
     for start, model in [("new", recipe.build()), (other, pretrained.load_pretrained(f"vae_{other}"))]:
-        dataset = data.make_dataset(images, batch_size=recipe.batch_size, seed=recipe.seed)
-        model.compile(**model.default_optimizers(recipe.learning_rate, len(dataset)))
-        model.fit(dataset, shuffle=False, verbose=2)
+        batches = data.make_dataset(images, batch_size=recipe.batch_size, seed=recipe.seed)
+        model.compile(model.default_optimizers(recipe.learning_rate, len(batches)))
+        model.fit(batches, verbose=2)
         test = data.make_dataset(test_images, shuffle=False, drop_remainder=False)
         bounds[start] = -model.evaluate(test, verbose=0, return_dict=True)["loss"]
     return {"num_images": len(test_images), "epochs": 1, "seed": recipe.seed, "elbo_from": bounds}
@@ -104,7 +114,7 @@ def main():
     for claim in sys.argv[1:]:
         if claim not in CLAIMS:
             raise ValueError(f"unknown claim {claim!r}; expected some of {sorted(CLAIMS)}.")
-        for data_set in data.CLASS_NAMES:
+        for data_set in STUDIED:
             row = {"command": f"python benchmarks/claims.py {claim}", **CLAIMS[claim](data_set), **environment()}
             update_results("claims", {f"{claim}_{data_set}": row})
             print(claim, data_set, row, flush=True)

@@ -12,8 +12,10 @@ import sys
 
 import keras
 
-from trilemma import recipes, scoreboard
+from trilemma.evaluation import scoreboard
 from trilemma.records import environment, read_results, update_results
+from trilemma.training import recipes
+from trilemma.training.train import discard_checkpoint, train
 
 NUM_IMAGES = 1000
 
@@ -36,9 +38,6 @@ class ScoreEpochs(keras.callbacks.Callback):
 name, num_epochs = sys.argv[1], int(sys.argv[2])
 recipe = dataclasses.replace(recipes.get_recipe(name), epochs=num_epochs)
 record = {"command": f"python benchmarks/epochs.py {name} {num_epochs}", "seed": 0, **environment()}
-recipes.train(
-    recipe,
-    pathlib.Path("build/epochs") / name,
-    verbose=2,
-    callbacks=[ScoreEpochs(name, recipe.data_set, record)],
-)
+folder = pathlib.Path("build/epochs") / name
+train(recipe, folder, verbose=2, callbacks=[ScoreEpochs(name, recipe.data_set, record)])
+discard_checkpoint(folder)

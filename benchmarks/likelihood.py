@@ -8,23 +8,25 @@ Grey values are read as probabilities, and every image is binarised once per bou
 import math
 import sys
 
+import keras
 import numpy as np
-import tensorflow as tf
 
-from trilemma import data, pretrained, recipes
+from trilemma import data
 from trilemma.records import environment, update_results
+from trilemma.training import pretrained, recipes
 
 LATENTS_PER_BATCH = 10_000
 
 for name in sys.argv[1:]:
-    images, _ = data.load_images(recipes.get_recipe(name).data_set, "test")
+    images = data.as_float(data.load_images(recipes.get_recipe(name).data_set, "test")[0])
     model = pretrained.load_pretrained(name)
     for num_samples in (1, 50, 500):
         model.seed_generator.state.assign([0, 0])
-        bound = tf.function(lambda batch, k=num_samples, model=model: model.importance_weighted_bound(batch, k))
         batch_size = min(500, LATENTS_PER_BATCH // num_samples)
         batches = data.make_dataset(images, batch_size=batch_size, shuffle=False, drop_remainder=False)
-        bounds = np.concatenate([bound(batch) for batch in batches])
+        # Not compiled: on JAX that would give every batch the same random numbers.
+        bounds = [model.importance_weighted_bound(batch, num_samples) for batch in batches]
+        bounds = np.concatenate([keras.ops.convert_to_numpy(each) for each in bounds])
         row = {
             "command": f"python benchmarks/likelihood.py {name}",
             "num_images": len(bounds),

@@ -12,8 +12,8 @@ import dataclasses
 import resource
 import sys
 
-from trilemma import recipes
 from trilemma.records import environment, update_results
+from trilemma.training import recipes
 
 NUM_IMAGES = 10_000
 

@@ -9,7 +9,7 @@ import numpy as np
 import prdc
 from memory import peak_megabytes
 
-from trilemma import metrics
+from trilemma.evaluation import metrics
 from trilemma.records import environment, update_results
 
 NUM_POINTS, DIMENSIONS, ROUNDS = 10_000, 128, 3

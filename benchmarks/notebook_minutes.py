@@ -1,6 +1,8 @@
-"""Reads from the executed notebooks how long they ran; writes results/notebook_minutes.json.
+"""Reads from executed notebooks how long they ran; writes results/notebook_minutes.json.
 
-python benchmarks/notebook_minutes.py
+make notebooks && python benchmarks/notebook_minutes.py
+
+`make notebooks` leaves them in build/; the committed ones hold no times.
 """
 
 import datetime
@@ -10,7 +12,7 @@ import nbformat
 
 from trilemma.records import environment, update_results
 
-for path in sorted(pathlib.Path("notebooks").glob("*.ipynb")):
+for path in sorted(pathlib.Path("build").glob("*.ipynb")):
     cells = nbformat.read(path, as_version=4).cells
     times = [cell.metadata.execution for cell in cells if cell.cell_type == "code"]
     start, end = (

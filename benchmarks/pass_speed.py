@@ -10,7 +10,7 @@ import contextlib
 import time
 from unittest import mock
 
-from trilemma import unet  # isort: skip  It chooses the kernels.
+from trilemma.diffusion import unet  # isort: skip  It chooses the kernels.
 import keras
 import numpy as np
 import tensorflow as tf

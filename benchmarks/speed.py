@@ -2,25 +2,30 @@
 
 python benchmarks/speed.py  # all rows
 python benchmarks/speed.py ddpm_mnist bfloat16  # one of them
+KERAS_BACKEND=jax python benchmarks/speed.py ddpm_mnist bfloat16  # on JAX
 
 The row "article" samples as the article does: one image at a time, a Python loop over the timesteps, an eager network;
 here with our network, so that only the way of sampling differs. What it trains, in eager steps, is about as large as
 the article's network, built of our blocks: 30 million parameters, four resolutions from 32x32 on. One process per row,
-since the peak of a process never falls. Rows are kept per device. The share of the peak is that of the rate at which
-the machine convolves at best.
+since the peak of a process never falls. Rows are kept per device and backend. The share of the peak is that of the rate
+at which the machine convolves at best; operations are counted in a graph of TensorFlow, so rows of JAX have no share.
 """
 
 import subprocess
 import sys
 import time
 
-from trilemma import data, ddpm, device, pretrained, recipes, samplers, scoreboard  # isort: skip  It chooses the kernels.
+from trilemma import data, device  # isort: skip  It chooses the kernels.
 import keras
-import tensorflow as tf
+import numpy as np
 from memory import peak_megabytes
-from peak import convolution_peak, count_operations
 
+from trilemma.diffusion import samplers
+from trilemma.evaluation import scoreboard
+from trilemma.models.ddpm import DDPM
 from trilemma.records import environment, update_results
+from trilemma.training import pretrained, recipes
+from trilemma.training.train import prepare
 
 MODELS = (
     "vae_mnist", "vae2_mnist", "dcgan_mnist", "dcgan2_mnist", "ddpm_mnist", "solver20_mnist", "ddgan_mnist",
@@ -29,7 +34,8 @@ MODELS = (
 ROWS = (*((name, "float32") for name in MODELS), ("ddpm_mnist", "bfloat16"), ("ddpm_mnist", "article"))
 BATCH_SIZES = (1, 10, 100, 500)
 PATIENCE = 30  # seconds; when a batch takes longer, a larger one is not tried
-TRAINING_STEPS = 20
+TRAINING_STEPS = 20  # at first
+ON_JAX = keras.backend.backend() == "jax"
 
 
 def sampling_rows(model):
@@ -48,24 +54,36 @@ def sampling_rows(model):
 
 
 def sampling_operations(model, batch_size=100):
-    """Operations per image, see `count_operations`."""
-    graph = tf.function(model.sample).get_concrete_function(batch_size).graph
-    return count_operations(graph, model.passes_per_image) / batch_size
+    """Operations per image, see `peak.count_operations`."""
+    import tensorflow as tf
+    from peak import count_operations
+
+    sample = tf.function(lambda: model.sample(lambda draw, shape: tf.random.normal((batch_size, *shape))))
+    return count_operations(sample.get_concrete_function().graph, model.passes_per_image) / batch_size
 
 
-def training_rate_and_operations(name):
-    """Images per second of warm training steps on random images, without reading data, and operations per image."""
-    recipe = recipes.get_recipe(name)
-    model = recipe.prepare(1000)
-    count = recipe.batch_size * TRAINING_STEPS
-    images = keras.ops.convert_to_numpy(keras.random.uniform((count, *model.image_shape)))
-    dataset = data.make_dataset(images, batch_size=recipe.batch_size)
-    model.fit(dataset, verbose=0)
-    start = time.perf_counter()
-    model.fit(dataset, verbose=0)
-    rate = count / (time.perf_counter() - start)
-    graph = tf.function(model.train_step).get_concrete_function(images[: recipe.batch_size]).graph
-    return rate, count_operations(graph) / recipe.batch_size
+def training_operations(model, batch_size):
+    """Operations of a training step per image, see `peak.count_operations`."""
+    import tensorflow as tf
+    from peak import count_operations
+
+    images = tf.TensorSpec((batch_size, *model.image_shape), "uint8")
+    return count_operations(tf.function(model.train_step).get_concrete_function(images).graph) / batch_size
+
+
+def training_rate(model, batch_size):
+    """Images per second of a warm epoch on random images in memory."""
+    num_steps, seconds = TRAINING_STEPS, 0
+    while seconds < 2:  # Short measurements are repeated with more images.
+        num_steps *= 1 if seconds == 0 else 1 + int(3 / seconds)
+        shape = (num_steps * batch_size, *model.image_shape)
+        images = np.random.default_rng(0).integers(256, size=shape, dtype="uint8")
+        batches = data.make_dataset(images, batch_size=batch_size)
+        model.fit(batches, verbose=0)
+        start = time.perf_counter()
+        model.fit(batches, verbose=0)
+        seconds = time.perf_counter() - start
+    return num_steps * batch_size / seconds
 
 
 def seconds_as_published(model):
@@ -77,7 +95,8 @@ def seconds_as_published(model):
     def sample():
         x = keras.random.normal((1, *model.image_shape), seed=model.seed_generator)
         for t in range(model.schedule.num_timesteps, 0, -1):
-            x = samplers.ddpm_step(predict_noise, model.schedule, x, tf.constant(t), model.seed_generator)
+            noise = keras.random.normal(x.shape, seed=model.seed_generator)
+            x = samplers.ddpm_step(predict_noise, model.schedule, x, keras.ops.convert_to_tensor(t), noise)
         return x
 
     sample()
@@ -88,27 +107,43 @@ def seconds_as_published(model):
 
 def training_rate_as_published(num_steps=5, batch_size=32):
     """Images per second of eager training steps with a network of the article's size."""
-    model = ddpm.DDPM(image_shape=(32, 32, 1), widths=(64, 128, 256, 512), patch_size=1, seed=0)
-    model.compile(**model.default_optimizers(1e-3, 1000), run_eagerly=True)
-    images = keras.random.uniform((num_steps * batch_size, *model.image_shape))
-    dataset = tf.data.Dataset.from_tensor_slices(images).batch(batch_size)
-    model.fit(dataset.take(1), verbose=0)
+    model = DDPM(image_shape=(32, 32, 1), widths=(64, 128, 256, 512), patch_size=1, seed=0)
+    model.compile(model.default_optimizers(1e-3, 1000), run_eagerly=True)
+    shape = (num_steps * batch_size, *model.image_shape)
+    images = np.random.default_rng(0).integers(256, size=shape, dtype="uint8")
+    model.fit(data.make_dataset(images[:batch_size], batch_size=batch_size), verbose=0)
     start = time.perf_counter()
-    model.fit(dataset, verbose=0)
+    model.fit(data.make_dataset(images, batch_size=batch_size), verbose=0)
     return num_steps * batch_size / (time.perf_counter() - start)
+
+
+def shares_of_peak(row, model, trained, batch_size):
+    """The rate at which the machine convolves at best, and which shares of it sampling and training reach."""
+    from peak import convolution_peak
+
+    peak = convolution_peak()
+    shares = {"peak_gigaflops": peak / 1e9}
+    shares["share_of_peak"] = max(row["images_per_second"].values()) * sampling_operations(model) / peak
+    if trained is not None:
+        operations = training_operations(trained, batch_size)
+        shares["training_share_of_peak"] = row["training_images_per_second"] * operations / peak
+    return shares
 
 
 def main():
     """Measures the row that the command line names, or all."""
     if not sys.argv[1:]:
         for row in ROWS:
-            subprocess.run([sys.executable, __file__, *row], check=True)
+            if not (ON_JAX and "article" in row):
+                subprocess.run([sys.executable, __file__, *row], check=True)
         return
     name, precision = sys.argv[1:]
+    if ON_JAX and precision == "article":
+        raise ValueError("the article samples and trains in TensorFlow; leave out KERAS_BACKEND=jax.")
     device.setup_device("float32" if precision == "article" else precision)
     model = pretrained.load_pretrained(name)
     row = {
-        "command": f"python benchmarks/speed.py {name} {precision}",
+        "command": f"{'KERAS_BACKEND=jax ' if ON_JAX else ''}python benchmarks/speed.py {name} {precision}",
         "passes_per_image": model.passes_per_image,
         **environment(),
     }
@@ -120,13 +155,13 @@ def main():
         row["images_per_second"] = sampling_rows(model)
         row["seconds_per_image"] = 1 / row["images_per_second"]["1"]
         row["peak_megabytes"], row["megabytes_added"] = peak_megabytes(), peak_megabytes() - before
-        operations, peak = sampling_operations(model), convolution_peak()
-        row["share_of_peak"] = max(row["images_per_second"].values()) * operations / peak
-        row["peak_gigaflops"] = peak / 1e9
-        if name == pretrained.weights_name(name):  # Another sampler is not another training.
-            row["training_images_per_second"], operations = training_rate_and_operations(name)
-            row["training_share_of_peak"] = row["training_images_per_second"] * operations / peak
-    update_results("speed", {f"{name}, {precision}, {row['device']}": row})
+        recipe = recipes.get_recipe(name)
+        trained = prepare(recipe, 1000) if recipe.weights is None else None  # Another sampler is not another training.
+        if trained is not None:
+            row["training_images_per_second"] = training_rate(trained, recipe.batch_size)
+        if not ON_JAX:
+            row |= shares_of_peak(row, model, trained, recipe.batch_size)
+    update_results("speed", {f"{name}, {precision}, {row['device']}{', JAX' if ON_JAX else ''}": row})
     print(row)
 
 

@@ -3,14 +3,16 @@
 python benchmarks/steps.py mnist
 python benchmarks/steps.py fashion_mnist
 
-Rows of the same weights are kept, so that an interrupted run goes on; delete the file to measure anew.
+Rows of the same weights and noise are kept, so that an interrupted run goes on; delete the file to measure anew.
 """
 
 import itertools
 import sys
 
-from trilemma import device, pretrained, scoreboard
+from trilemma import device
+from trilemma.evaluation import scoreboard
 from trilemma.records import environment, read_results, update_results
+from trilemma.training import pretrained
 
 NUM_IMAGES = 1000
 STEPS = (5, 10, 20)
@@ -33,7 +35,8 @@ def main():
     weights = pretrained.pretrained_index()[f"ddpm_{data_set}"]["sha256"]
     for num_steps, (sampler, arguments) in itertools.product(STEPS, SAMPLERS.items()):
         name = f"{data_set}, {sampler}, {num_steps}"
-        if read_results("steps").get(name, {}).get("weights_sha256") != weights:
+        known = read_results("steps").get(name, {})
+        if (known.get("weights_sha256"), known.get("noise")) != (weights, scoreboard.NOISE):
             model.use_sampler(num_steps=num_steps, **arguments)
             row = scoreboard.score(model, data_set, NUM_IMAGES)
             del row["images_per_second"]  # Of a single short run; benchmarks/speed.py measures speed.

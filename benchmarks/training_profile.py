@@ -10,13 +10,14 @@ import pathlib
 import tempfile
 import time
 
-from trilemma import recipes  # isort: skip  It chooses the kernels.
-import keras
+from trilemma.training import recipes  # isort: skip  It chooses the kernels.
+import numpy as np
 import tensorflow as tf
 from peak import convolution_peak, operations_by_type
 from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
 
 from trilemma.records import environment, update_results
+from trilemma.training.train import prepare
 
 NUM_STEPS = 10
 # What it is for -> a part of the names that TensorFlow's operations, or oneDNN's in their place, have for it.
@@ -61,8 +62,9 @@ def main():
     tf.config.threading.set_inter_op_parallelism_threads(1)
     peak = convolution_peak()
     recipe = recipes.get_recipe("ddpm_mnist")
-    model = recipe.prepare(1000)
-    images = keras.random.uniform((recipe.batch_size, *model.image_shape))
+    model = prepare(recipe, 1000)
+    images = np.random.default_rng(0).integers(256, size=(recipe.batch_size, *model.image_shape), dtype="uint8")
+    images = tf.constant(images)
     step = tf.function(model.train_step)
     step(images)
     times = []

@@ -29,11 +29,13 @@ def random():
 
 @pytest.fixture
 def weights_dir(monkeypatch, tmp_path):
-    """An empty folder in place of the shipped weights."""
-    from trilemma import pretrained, scoreboard
+    """An empty folder in place of the shipped weights, and no weights in the working folder."""
+    from trilemma.evaluation import evaluators
+    from trilemma.training import pretrained
 
-    caches = (pretrained.load_arrays, scoreboard._classifier)
+    caches = (pretrained.load_arrays, evaluators._make_evaluator)
     monkeypatch.setattr(pretrained, "WEIGHTS_DIR", tmp_path / "weights")
+    monkeypatch.setattr(pretrained, "WORKING_DIR", tmp_path / "trilemma_weights")
     for cache in caches:
         cache.cache_clear()
     yield tmp_path / "weights"

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trilemma.classifier import Classifier
-from trilemma.dcgan import DCGAN
-from trilemma.ddgan import DDGAN
-from trilemma.ddpm import DDPM
-from trilemma.device import ReplicaSeedGenerator, describe_device, device_name, scale_loss, setup_device
-from trilemma.vae import VAE
+from trilemma import backend, device
+from trilemma.backend import SeedGenerator
+from trilemma.data import make_dataset
+from trilemma.device import describe_device, device_name, setup_device
+from trilemma.models.classifier import Classifier
+from trilemma.models.contract import TrainableModel
+from trilemma.models.dcgan import DCGAN
+from trilemma.models.ddgan import DDGAN
+from trilemma.models.ddpm import DDPM
+from trilemma.models.vae import VAE
 
 TWO_CPUS = ["CPU:0", "CPU:1"]
 
@@ -23,23 +27,24 @@ def two_cpus():
     return setup_device(devices=TWO_CPUS)
 
 
-class Regression(keras.Model):
-    """A linear model without randomness, trained as all models of the package are."""
+class Regression(TrainableModel):
+    """A linear model of images of four pixels without randomness: the first three tell the last."""
 
     def __init__(self):
-        super().__init__()
-        self.dense = keras.layers.Dense(1, kernel_initializer="ones")
-        self.dense.build((None, 3))
-        self.built = True
+        super().__init__((1, 1, 4))
+        self.dense = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, kernel_initializer="ones")])
 
-    def train_step(self, batch):
-        inputs, targets = batch
-        with tf.GradientTape() as tape:
-            loss = keras.ops.mean(keras.ops.square(self.dense(inputs) - targets))
-            scaled_loss = scale_loss(loss, self.optimizer)
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
-        self.optimizer.apply(gradients, self.trainable_variables)
-        return {"loss": loss}
+    def players(self):
+        return {"loss": (self.dense,)}
+
+    def compute_losses(self, images, labels, training):
+        pixels = keras.ops.reshape(images, (-1, 4))
+        return {"loss": keras.ops.mean(keras.ops.square(self.dense(pixels[:, :3]) - pixels[:, 3:]))}
+
+
+@pytest.fixture
+def pixels(random):
+    return random.random((8, 1, 1, 4), "float32")
 
 
 def fitted(strategy, build, *data, steps=1, **fit_arguments):
@@ -116,29 +121,62 @@ def test_device_name_tells_processors_of_one_name_apart(monkeypatch, cpuinfo, na
     assert device_name() == f"CPU, {os.cpu_count()} cores, {name}"
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_two_replicas_take_the_step_of_one_device(optimizer, two_cpus, random):
-    inputs, targets = random.standard_normal((8, 3)).astype("float32"), random.standard_normal((8, 1)).astype("float32")
+def test_device_name_follows_the_chosen_device(monkeypatch):
+    monkeypatch.setattr(device, "_chosen", None)
+    monkeypatch.setattr(backend, "accelerators", lambda: {"GPU:0": "Tesla T4", "GPU:1": "Tesla P4"})
+    assert device_name() == "Tesla T4, Tesla P4"
+    setup_device(devices=["CPU:0"])
+    assert device_name().startswith(f"CPU, {os.cpu_count()} cores")
+    monkeypatch.setattr(device, "_chosen", ["GPU:1"])
+    assert device_name() == "Tesla P4"
 
+
+def test_all_gpus_are_taken_where_there_are_some(monkeypatch):
+    taken = []
+    monkeypatch.setattr(backend, "list_devices", lambda: ["CPU:0", "GPU:0", "GPU:1"])
+    monkeypatch.setattr(backend, "make_strategy", taken.append)
+    monkeypatch.setattr(device, "_chosen", None)
+    setup_device()
+    assert taken == [["GPU:0", "GPU:1"]]
+
+
+def test_last_batch_smaller_than_the_replicas_is_refused_by_name(two_cpus, random):
+    images = random.random((9, 8, 8, 1), "float32")
+    message = (
+        "the last batch holds 1 of 9 images, fewer than the 2 replicas; choose another batch_size, or make_dataset"
+    )
+    with two_cpus.scope():
+        model = VAE(image_shape=(8, 8, 1), seed=0)
+        model.compile("sgd", run_eagerly=False)
+        for method in (model.fit, model.evaluate):
+            with pytest.raises(ValueError, match=message):
+                method(images, batch_size=4, verbose=0)
+        with pytest.raises(ValueError, match=message):
+            model.fit(images[:8], batch_size=4, validation_data=images, verbose=0)
+        model.evaluate(make_dataset(images, batch_size=4, drop_remainder=True), verbose=0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_two_replicas_take_the_step_of_one_device(optimizer, two_cpus, pixels):
     def build():
         model = Regression()
-        model.compile(optimizer=optimizer)
+        model.compile(optimizer)
         return model
 
-    one, two = (fitted(strategy, build, inputs, targets, steps=3) for strategy in (setup_device(), two_cpus))
+    one, two = (fitted(strategy, build, pixels, steps=3) for strategy in (setup_device(), two_cpus))
     for single, mirrored in zip(one.get_weights(), two.get_weights(), strict=True):
         np.testing.assert_allclose(mirrored, single, rtol=1e-5, atol=1e-7)
 
 
-def test_mirrored_step_is_the_gradient_of_the_mean_over_all_images(two_cpus, random):
-    inputs, targets = random.standard_normal((8, 3)).astype("float32"), random.standard_normal((8, 1)).astype("float32")
+def test_mirrored_step_is_the_gradient_of_the_mean_over_all_images(two_cpus, pixels):
+    inputs, targets = pixels[:, 0, 0, :3], pixels[:, 0, 0, 3:]
 
     def build():
         model = Regression()
-        model.compile(optimizer=keras.optimizers.SGD(0.1))
+        model.compile(keras.optimizers.SGD(0.1))
         return model
 
-    kernel, bias = fitted(two_cpus, build, inputs, targets).get_weights()
+    kernel, bias = fitted(two_cpus, build, pixels).dense.get_weights()
     errors = inputs.sum(axis=1, keepdims=True) - targets
     np.testing.assert_allclose(kernel, 1 - 0.1 * 2 * inputs.T @ errors / 8, rtol=1e-5)
     np.testing.assert_allclose(bias, [-0.1 * 2 * errors.mean()], rtol=1e-5)
@@ -160,7 +198,7 @@ def test_two_replicas_take_the_step_of_one_device_with_a_model_of_the_package(tw
     def build():
         keras.utils.set_random_seed(0)
         model = CertainVAE(image_shape=(8, 8, 1), latent_size=2)
-        model.compile(optimizer=keras.optimizers.SGD(1e-3))
+        model.compile(keras.optimizers.SGD(1e-3))
         return model
 
     one, two = (fitted(strategy, build, images) for strategy in (setup_device(), two_cpus))
@@ -170,19 +208,19 @@ def test_two_replicas_take_the_step_of_one_device_with_a_model_of_the_package(tw
         np.testing.assert_allclose(mirrored - before, single - before, rtol=1e-3, atol=1e-6)
 
 
-def test_float16_scaling_does_not_change_the_step(random):
-    inputs, targets = random.standard_normal((8, 3)).astype("float32"), random.standard_normal((8, 1)).astype("float32")
-
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_float16_scaling_does_not_change_the_step(mirrored, two_cpus, pixels):
     def build(wrap):
         model = Regression()
-        model.compile(optimizer=wrap(keras.optimizers.SGD(0.1)))
+        model.compile(wrap(keras.optimizers.SGD(0.1)))
         return model
 
     plain, scaled = (
-        fitted(setup_device(), lambda wrap=wrap: build(wrap), inputs, targets)
+        fitted(two_cpus if mirrored else setup_device(), lambda wrap=wrap: build(wrap), pixels)
         for wrap in (lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer)
     )
-    np.testing.assert_allclose(scaled.get_weights()[0], plain.get_weights()[0], rtol=1e-5)
+    assert np.abs(plain.dense.get_weights()[0] - 1).max() > 0.01
+    np.testing.assert_allclose(scaled.dense.get_weights()[0], plain.dense.get_weights()[0], rtol=1e-5)
 
 
 def test_replicas_draw_different_noise(two_cpus):
@@ -190,17 +228,25 @@ def test_replicas_draw_different_noise(two_cpus):
         seed = DDPM(image_shape=(8, 8, 1), num_timesteps=3, widths=(8,), seed=0).seed_generator
     draws = [
         np.asarray(value)
-        for _ in range(3)
+        for _ in range(10)
         for value in two_cpus.experimental_local_results(
             two_cpus.run(tf.function(lambda: keras.random.normal((50,), seed=seed)))
         )
     ]
-    assert len(np.unique(np.concatenate(draws))) == 6 * 50
-    assert np.abs(np.corrcoef(draws)[np.triu_indices(6, 1)]).max() < 0.6
+    assert len(np.unique(np.concatenate(draws))) == 20 * 50
+    assert np.abs(np.corrcoef(draws)[np.triu_indices(20, 1)]).max() < 0.6
+
+
+def test_replicas_count_their_draws_so_far_apart_that_no_training_lets_them_meet(two_cpus):
+    with two_cpus.scope():
+        seed = SeedGenerator(0)
+    counts = two_cpus.experimental_local_results(two_cpus.run(tf.function(seed.next)))
+    assert int(counts[0][0]) == int(counts[1][0])
+    assert int(counts[1][1]) - int(counts[0][1]) > 10_000_000
 
 
 def test_single_replica_draws_as_a_plain_seed_generator_does():
-    ours, plain = ReplicaSeedGenerator(3), keras.random.SeedGenerator(3)
+    ours, plain = SeedGenerator(3), keras.random.SeedGenerator(3)
     for _ in range(2):
         np.testing.assert_array_equal(keras.random.normal((4,), seed=ours), keras.random.normal((4,), seed=plain))
 
@@ -218,7 +264,7 @@ def test_single_replica_draws_as_a_plain_seed_generator_does():
 def test_models_train_on_two_replicas(model_class, settings, two_cpus, random):
     def build():
         model = model_class(image_shape=(8, 8, 1), seed=0, **settings)
-        model.compile(**model.default_optimizers(1e-3, 20))
+        model.compile(model.default_optimizers(1e-3, 20))
         return model
 
     model = fitted(two_cpus, build, random.random((16, 8, 8, 1), "float32"))
@@ -238,7 +284,7 @@ def test_models_train_on_two_replicas(model_class, settings, two_cpus, random):
 def test_classifier_trains_on_two_replicas(two_cpus, random):
     def build():
         model = Classifier(image_shape=(8, 8, 1), num_classes=2)
-        model.compile(**model.default_optimizers(1e-3, 20))
+        model.compile(model.default_optimizers(1e-3, 20))
         return model
 
     model = fitted(two_cpus, build, random.random((8, 8, 8, 1), "float32"), np.arange(8) % 2)

@@ -64,6 +64,35 @@ def test_triangle_states_its_numbers():
     assert math.hypot(*triangle[0]) == pytest.approx(0.75)
 
 
+def test_every_number_stands_at_its_own_corner():
+    """Quality on top, speed lower left, coverage lower right: labels and triangle agree."""
+    corners = {"coverage": 0.25, "quality": 0.5, "speed": 0.75}
+    axes = plotting.plot_trilemma({"model": corners}).axes[0]
+    for key, degrees in {"quality": 90, "speed": 210, "coverage": 330}.items():
+        direction = np.array([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))])
+        (text,) = [text for text in axes.texts if text.get_text() == f"{key}\n{corners[key]:.2f}"]
+        place = np.array(text.get_position()) + [0, 0.1]
+        np.testing.assert_allclose(place / np.linalg.norm(place), direction, atol=1e-9)
+        reached = {round(float(point @ direction), 6) for point in axes.patches[0].get_xy()}
+        assert max(reached) == pytest.approx(corners[key])
+
+
+def test_every_model_has_a_triangle_of_its_own():
+    corners = {
+        name: dict(quality=value, speed=1.0, coverage=1.0)
+        for name, value in [("a", 0.1), ("b", 0.2), ("c", 0.3), ("d", 0.4)]
+    }
+    figure = plotting.plot_trilemma(corners, title="mnist")
+    drawn = {axes.get_title(): axes.patches[0].get_xy()[0][1] for axes in figure.axes if axes.patches}
+    assert drawn == pytest.approx({"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4})
+    assert figure.get_suptitle() == "mnist"
+
+
+def test_bytes_and_floats_are_drawn_alike(random):
+    images = random.integers(0, 256, (3, 4, 5, 3), "uint8")
+    np.testing.assert_allclose(plotting.tile_images(images, 2), plotting.tile_images(images / 255, 2), atol=1e-6)
+
+
 def test_history_is_drawn_under_its_own_names():
     history = [{"epoch": 1, "generator_loss": 0.5, "share": 0.9}, {"epoch": 2, "generator_loss": 0.7, "share": 0.1}]
     axes = plotting.plot_history(history, ["share", "generator_loss"], "nats").axes[0]

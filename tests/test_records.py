@@ -1,5 +1,7 @@
 import json
+import multiprocessing
 
+import keras
 import matplotlib.image
 import numpy as np
 import pytest
@@ -7,16 +9,65 @@ import pytest
 from trilemma import records
 
 
-def test_results_are_merged_into_the_known_ones(monkeypatch, tmp_path):
+@pytest.fixture
+def results_dir(monkeypatch, tmp_path):
     monkeypatch.setattr(records, "RESULTS_DIR", tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_results_are_merged_into_the_known_ones(results_dir):
     records.update_results("speed", {"vae": {"seconds": 1}, "ddpm": {"seconds": 2}})
     records.update_results("speed", {"vae": {"seconds": 3}})
-    known = json.loads((tmp_path / "results" / "speed.json").read_text())
+    known = json.loads((results_dir / "speed.json").read_text())
     assert known == {"vae": {"seconds": 3}, "ddpm": {"seconds": 2}}
 
 
 def test_environment_tells_device_and_versions():
-    assert set(records.environment()) == {"device", "tensorflow", "keras"}
+    assert set(records.environment()) == {"device", keras.backend.backend(), "keras"}
+
+
+def test_results_are_changed_as_a_whole(results_dir):
+    assert records.read_results("speed") == {}
+    records.update_results("speed", {"vae": 1, "ddpm": 2})
+    records.change_results("speed", lambda known: {name: 2 * value for name, value in known.items()})
+    assert records.read_results("speed") == {"vae": 2, "ddpm": 4}
+    assert [path.name for path in sorted(results_dir.iterdir())] == [".lock", "speed.json"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_hundred_updates_of_two_processes_lose_none(results_dir):
+    def update_often(name):
+        for number in range(100):
+            records.update_results("speed", {f"{name} {number}": {"seconds": number}})
+            json.loads((results_dir / "speed.json").read_text())  # Whoever reads meanwhile finds a whole file.
+
+    processes = [multiprocessing.get_context("fork").Process(target=update_often, args=(name,)) for name in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert len(records.read_results("speed")) == 200
+    assert not list(results_dir.glob(".speed*"))
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"vae": {"seconds": 1}', "<<<<<<< HEAD"])
+def test_a_damaged_file_is_named_and_left_alone(results_dir, text):
+    results_dir.mkdir()
+    (results_dir / "speed.json").write_text(text)
+    for use in (lambda: records.read_results("speed"), lambda: records.update_results("speed", {"vae": 1})):
+        with pytest.raises(
+            ValueError, match="results/speed.json is damaged.*restore it from the repository, or delete"
+        ):
+            use()
+    assert (results_dir / "speed.json").read_text() == text
+
+
+def test_what_is_no_json_leaves_the_file_as_it_was(results_dir):
+    records.update_results("speed", {"vae": 1})
+    with pytest.raises(TypeError):
+        records.update_results("speed", {"ddpm": np.float32(1)})
+    assert records.read_results("speed") == {"vae": 1}
 
 
 def test_markdown_table_formats_and_marks_gaps():

@@ -26,7 +26,9 @@ def main():
     train_parser.add_argument("names", nargs="+", metavar="NAME", help=names)
     train_parser.add_argument("--epochs", type=int, help="other than in the recipe")
     train_parser.add_argument("--data-dir", help="folder with <data set>.npz or <data set>/train/<class>/")
-    train_parser.add_argument("--verbose", default="auto", help="auto, 1 (bars) or 2 (a line per epoch)")
+    train_parser.add_argument(
+        "--verbose", default="auto", choices=("auto", "0", "1", "2"), help="auto, 1 (bars) or 2 (a line per epoch)"
+    )
     train_parser.set_defaults(run=run_train)
 
     score_parser = commands.add_parser("score", help="score models and write results/scoreboard_<n>.json")
@@ -58,6 +60,8 @@ def main():
             arguments.run(arguments)
     except (ValueError, OSError) as error:
         parser.error(str(error))
+    except KeyboardInterrupt:
+        parser.exit(130, "interrupted; a training goes on after its last whole epoch by the same command\n")
 
 
 def run_train(arguments):
@@ -92,7 +96,7 @@ def train_and_save(recipe, data_dir, verbose):
     weights_folder = pretrained.save_pretrained(recipe.name, model, **description)
     print(f"weights: {weights_folder / recipe.name}.safetensors")
     record = {**description, "history": history, **records.environment()}
-    if recipe.labelled:
+    if hasattr(model, "embed"):
         evaluators.save_reference(recipe.data_set, data_dir)
         images, labels = load_images(recipe.data_set, "test", data_dir)
         _, predicted = pretrained.load_pretrained(recipe.name).embed(images)
@@ -104,9 +108,15 @@ def train_and_save(recipe, data_dir, verbose):
     discard_checkpoint(folder)
 
 
-def bound_names():
-    """Name of a bounding row -> (its kind, its data set)."""
-    return {f"{kind}_{data_set}": (kind, data_set) for data_set in DATA_SETS for kind in scoreboard.BOUNDS}
+def score_rows():
+    """Name of a row that can be scored -> its data set, the function of a bounding row, the recipe of a model."""
+    bounds = {
+        f"{kind}_{data_set}": (data_set, bound, None)
+        for data_set in DATA_SETS
+        for kind, bound in scoreboard.BOUNDS.items()
+    }
+    models = [recipes.get_recipe(name) for name in pretrained.list_pretrained()]
+    return bounds | {recipe.name: (recipe.data_set, None, recipe) for recipe in models if not recipe.labelled}
 
 
 def run_score(arguments):
@@ -116,18 +126,14 @@ def run_score(arguments):
     other seeds, so that a long scoring can be done seed by seed, but only those of the same weights, sampler, noise and
     images. The machines may differ; every run names its own.
     """
-    bounds, index = bound_names(), pretrained.pretrained_index()
-    models = {name: recipes.get_recipe(name) for name in pretrained.list_pretrained()}
-    models = {name: recipe for name, recipe in models.items() if not recipe.labelled}
-    scored = {name for name, (_, data_set) in bounds.items() if can_score(data_set)}
+    rows, index = score_rows(), pretrained.pretrained_index()
     for name in arguments.names:
-        if name not in bounds and name not in models:
-            raise ValueError(f"unknown row {name!r}; expected one of {[*sorted(scored), *models]}.")
+        if name not in rows:
+            raise ValueError(f"unknown row {name!r}; expected one of {list(rows)}.")
     # Modes need more images than distances do.
-    others = [name for name in [*sorted(scored), *models] if not name.endswith("stacked_mnist")]
-    for name in arguments.names or others:
-        recipe = models.get(name)
-        kind, data_set = bounds[name] if recipe is None else (None, recipe.data_set)
+    usual = [name for name, (data_set, _, _) in rows.items() if can_score(data_set) and not counts_modes(data_set)]
+    for name in arguments.names or usual:
+        data_set, bound, recipe = rows[name]
         weights = [] if recipe is None else [recipe.weights_name]
         needed = [*evaluators.evaluator_of(data_set).weights, *weights]
         origin = {
@@ -140,7 +146,7 @@ def run_score(arguments):
             if recipe is None:
                 with all_images():
                     data_dir = SAMPLE_DIR if arguments.sample else None
-                    run = scoreboard.BOUNDS[kind](data_set, arguments.num_images, seed, data_dir)
+                    run = bound(data_set, arguments.num_images, seed, data_dir)
             else:
                 model = pretrained.load_pretrained(name)
                 run = scoreboard.score(model, data_set, arguments.num_images, seed, progress=True)
@@ -157,6 +163,11 @@ def can_score(data_set):
         return bool(evaluators.evaluator_of(data_set))
     except ValueError:
         return False
+
+
+def counts_modes(data_set):
+    """Whether a data set is scored by its modes."""
+    return DATA_SETS[data_set].evaluator == "modes"
 
 
 def add_run(name, num_images, run, origin, more):
@@ -190,6 +201,8 @@ def training_minutes(recipe):
 def run_generate(arguments):
     """Draws images; writes each as a PNG file, and all as one sheet."""
     model = pretrained.load_pretrained(arguments.name)
+    if not hasattr(model, "generate"):
+        raise ValueError(f"{arguments.name} draws no images; list names those that do.")
     labels = arguments.labels
     if labels is not None:
         labels = labels[0] if len(labels) == 1 else labels

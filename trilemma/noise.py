@@ -49,16 +49,17 @@ def threefry(first_key, second_key, first_counter, second_counter):
         Two uint32 tensors of the broadcast shape.
     """
     keys = (first_key, second_key, ops.bitwise_xor(ops.bitwise_xor(first_key, second_key), np.uint32(_PARITY)))
-    first, second = ops.add(first_counter, first_key), ops.add(second_counter, second_key)
+    # No `ops.add`: on TensorFlow Keras takes (n, 1) for a bias, and adds it to the columns of (n, n).
+    first, second = first_counter + first_key, second_counter + second_key
     for block in range(5):
         for bits in _ROTATIONS[block % 2]:
-            first = ops.add(first, second)
+            first = first + second
             rotated = ops.bitwise_or(
                 ops.left_shift(second, np.uint32(bits)), ops.right_shift(second, np.uint32(32 - bits))
             )
             second = ops.bitwise_xor(rotated, first)
-        first = ops.add(first, keys[(block + 1) % 3])
-        second = ops.add(ops.add(second, keys[(block + 2) % 3]), np.uint32(block + 1))
+        first = first + keys[(block + 1) % 3]
+        second = second + keys[(block + 2) % 3] + np.uint32(block + 1)
     return first, second
 
 

@@ -120,6 +120,7 @@ class _Scanned(keras.utils.PyDataset):
     def __getitem__(self, index):
         order = self.batches.order()[: len(self.batches) * self.batches.batch_size]
         order = order.reshape(-1, self.batches.batch_size).astype("int32")
+        self.batches.finished = index == len(self) - 1
         return {"parts": self.parts, "order": order[index * STEPS_PER_CALL : (index + 1) * STEPS_PER_CALL]}
 
     def on_epoch_end(self):

@@ -34,7 +34,9 @@ def check_images(images, image_shape=None, name="images"):
         raise ValueError(f"{name} are {array.dtype}; expected uint8, or floats in [0, 1]. Convert them.")
     if array.size:
         low, high = float(array.min()), float(array.max())
-        if not (low >= 0 and high <= 1):  # also where one of them is not a number
+        if np.isnan(low):
+            raise ValueError(f"{name} hold values that are not numbers (NaN); expected [0, 1], or uint8. Repair them.")
+        if not (low >= 0 and high <= 1):
             raise ValueError(f"{name} lie in [{low:.3g}, {high:.3g}]; expected [0, 1], or uint8. Rescale or clip them.")
     return array
 
@@ -100,6 +102,7 @@ class Batches(keras.utils.PyDataset):
         self.drop_remainder = drop_remainder
         self.seed = int(np.random.randint(2**31)) if seed is None else seed
         self.epoch = 0
+        self.finished = False  # whether the last batch of this epoch has been read
         self._order = None, None
 
     def __len__(self):
@@ -117,6 +120,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index):
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
+        self.finished = index == len(self) - 1
         chosen = self.order()[index * self.batch_size : (index + 1) * self.batch_size]
         return self.images[chosen] if self.labels is None else (self.images[chosen], self.labels[chosen])
 
@@ -126,8 +130,9 @@ class Batches(keras.utils.PyDataset):
         self.on_epoch_end()
 
     def on_epoch_end(self):
-        """Goes on to the next epoch."""
-        self.epoch += 1
+        """Goes on to the next epoch; Keras calls this before the first one too, on JAX."""
+        self.epoch += self.finished
+        self.finished = False
 
 
 def make_dataset(images, labels=None, batch_size=128, shuffle=True, drop_remainder=True, seed=None):

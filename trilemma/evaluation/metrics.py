@@ -230,8 +230,8 @@ def _checked(real_features, generated_features, least=2):
         broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
         if len(broken):
             raise ValueError(
-                f"{len(broken)} of the {len(features)} {name} features are not finite, the first in row {broken[0]}; "
-                "expected numbers. Look at the images that they are of."
+                f"{len(broken)} of the {len(features)} features of the {name} set are not finite, the first in row "
+                f"{broken[0]}; expected numbers. Look at the images that they are of."
             )
     return real, generated
 

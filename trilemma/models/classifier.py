@@ -19,7 +19,10 @@ def build_classifier_network(image_shape, num_classes):
         penultimate activations, at least 0, and logits (batch, num_classes).
     """
     images = layers.Input(image_shape, name="images")
-    x = layers.RandomTranslation(2 / image_shape[0], 2 / image_shape[1], "constant", "nearest")(images)
+    translation = layers.RandomTranslation(2 / image_shape[0], 2 / image_shape[1], "constant", "nearest")
+    # Keras compiles no model with this layer, for XLA on TensorFlow lacks its operation; JAX has it.
+    translation.supports_jit = keras.backend.backend() == "jax"
+    x = translation(images)
     for width in (32, 64, 128):
         x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))

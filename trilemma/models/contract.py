@@ -130,6 +130,8 @@ class TrainableModel(backend.Steps, keras.Model):
                 optimizers[name] = keras.optimizers.LossScaleOptimizer(each)
             # Built here, each knows its own variables before a checkpoint is restored.
             optimizers[name].build(moved[name])
+        if keras.backend.backend() == "jax":
+            jit_compile = jit_compile or "auto"  # Without, Keras runs every operation of a step alone.
         # Keras itself knows of the first one.
         super().compile(next(iter(optimizers.values())), jit_compile=jit_compile, run_eagerly=run_eagerly)
         self.optimizers = optimizers
@@ -192,7 +194,7 @@ class TrainableModel(backend.Steps, keras.Model):
             return backend.fit_data(x)
         if hasattr(x, "element_spec"):  # a tf.data.Dataset, which can be read twice
             first = next(iter(x))
-            self._check(*(first if isinstance(first, tuple) else (first,)))
+            self._check(*keras.utils.unpack_x_y_sample_weight(first)[:2])
         return x
 
     def _check(self, images, labels=None):

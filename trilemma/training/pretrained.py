@@ -33,7 +33,7 @@ def load_pretrained(name, **kwargs):
 
     Args:
         name: "<family>_<data set>", for example "vae_mnist"; `list_pretrained` lists them.
-        **kwargs: name and dtype of the Keras model.
+        **kwargs: dtype of the Keras model.
 
     Returns:
         The model, ready for `generate`, or for `compile` and `fit`.

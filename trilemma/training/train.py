@@ -31,7 +31,8 @@ class _Epochs(keras.callbacks.Callback):
         number = epoch + 1
         logs["seconds"] = time.perf_counter() - self.start
         if self.draws:
-            images = np.round(self.model.generate(10, seed=0) * 255).astype("uint8")
+            labels = None if self.model.num_classes is None else np.arange(10) % self.model.num_classes
+            images = np.round(self.model.generate(10, labels, seed=0) * 255).astype("uint8")
             np.save(self.folder / f"epoch_{number:03d}.npy", images)
         losses = {key: float(value) for key, value in logs.items()}
         self.history.append({"epoch": number, **losses, "device": device.device_name()})
@@ -61,7 +62,7 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
     The checkpoint of the last epoch stays: `discard_checkpoint` removes it once the weights are safe elsewhere.
 
     Args:
-        recipe: recipes.Recipe.
+        recipe: recipes.Recipe; where there are fewer images than its batch_size, all of them make a batch.
         checkpoint_dir: folder of this run alone: checkpoints, `history.json`, and of generative models
             `epoch_<n>.npy`, ten images (10, height, width, channels) uint8 from one fixed seed.
         data_dir: see `data.load_images`.
@@ -78,21 +79,22 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
     """
     folder = pathlib.Path(checkpoint_dir)
     with files.locked(folder, wait=False):
-        keras.utils.set_random_seed(recipe.seed)
         images, labels = load_images(recipe.data_set, "train", data_dir)
         batches = make_dataset(
-            images, labels if recipe.labelled else None, batch_size=recipe.batch_size, seed=recipe.seed
+            images,
+            labels if recipe.labelled else None,
+            batch_size=min(recipe.batch_size, len(images)),
+            seed=recipe.seed,
         )
-        model = prepare(recipe, recipe.epochs * len(batches))
-        history = _resume(model, recipe, folder)
+        model, history = _resume(recipe, folder, recipe.epochs * len(batches))
         batches.epoch = len(history)  # The order of the images goes on too.
         callbacks = [*callbacks, _Epochs(folder, history, draws=hasattr(model, "generate"))]
         model.fit(batches, initial_epoch=len(history), epochs=recipe.epochs, callbacks=callbacks, verbose=verbose)
     return model, history
 
 
-def _resume(model, recipe, folder):
-    """Loads the newest whole checkpoint; returns the history up to it, empty for a new training."""
+def _resume(recipe, folder, num_steps):
+    """The model as the newest whole checkpoint has it, and the history up to there; untrained and empty without one."""
     owner, history_file = folder / "recipe.txt", folder / "history.json"
     checkpoints = sorted(folder.glob("epoch_*.weights.h5"), reverse=True)
     if checkpoints and owner.exists() and owner.read_text() != repr(recipe):
@@ -101,21 +103,25 @@ def _resume(model, recipe, folder):
             f"{owner.read_text()}; expected {recipe!r}. Delete the folder to start anew."
         )
     files.write_safely(owner, repr(recipe))
-    initial = model.get_weights()
     for checkpoint in checkpoints:
+        model = _seeded(recipe, num_steps)
         try:
-            model.load_weights(checkpoint)
             history = json.loads(history_file.read_text())
             number = int(checkpoint.name.removeprefix("epoch_").removesuffix(".weights.h5"))
             if [row["epoch"] for row in history[:number]] == list(range(1, number + 1)):
-                return history[:number]
+                model.load_weights(checkpoint)
+                return model, history[:number]
             raise ValueError(f"{history_file} lacks epochs before {number}")
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
             warnings.warn(f"{checkpoint} cannot be read ({error}); going on from an earlier one.", stacklevel=3)
-    model.set_weights(initial)
     for file in [history_file, *folder.glob("epoch_*")]:
         file.unlink(missing_ok=True)
-    return []
+    return _seeded(recipe, num_steps), []
+
+
+def _seeded(recipe, num_steps):
+    keras.utils.set_random_seed(recipe.seed)
+    return prepare(recipe, num_steps)
 
 
 def discard_checkpoint(checkpoint_dir):

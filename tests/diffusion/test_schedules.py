@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from trilemma import schedules
-from trilemma.schedules import SCHEDULES, Schedule, make_schedule
+from trilemma.diffusion import schedules
+from trilemma.diffusion.schedules import SCHEDULES, Schedule, make_schedule
 
 ALL_SCHEDULES = pytest.mark.parametrize("name", sorted(SCHEDULES))
 

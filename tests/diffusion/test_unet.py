@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from trilemma.unet import GroupNormalization, SinusoidalEmbedding, attention_block, build_unet, residual_block
+from trilemma.diffusion import unet
+from trilemma.diffusion.unet import GroupNormalization, SinusoidalEmbedding, attention_block, build_unet, residual_block
 
 
 def randomised(network, random):
@@ -82,6 +83,41 @@ def test_output_depends_on_image_and_timestep_of_the_same_row_only(random):
     for changed in (other_timestep, other_image):
         np.testing.assert_allclose(changed[0], output[0], atol=1e-4)
         assert np.abs(changed[1] - output[1]).max() > 1e-3
+
+
+def build_with(monkeypatch, chosen, path, **settings):
+    """A U-Net whose residual block `chosen` alone gets its time, or its style, the others zeros; and their number."""
+    count, original = 0, unet.residual_block
+
+    def residual_block(x, time, width, style=None):
+        nonlocal count
+        if count != chosen:
+            time, style = (time * 0, style) if path == "time" else (time, style * 0)
+        count += 1
+        return original(x, time, width, style)
+
+    monkeypatch.setattr(unet, "residual_block", residual_block)
+    # Groups of one channel, as of 8 in all, would take the added time out again.
+    return build_unet((8, 8, 1), (16, 24), **settings), count
+
+
+@pytest.mark.parametrize("block", range(6), ids=["down 1", "down 2", "middle 1", "middle 2", "up 2", "up 1"])
+def test_every_residual_block_depends_on_the_timestep_and_the_destination(block, monkeypatch, random):
+    network, count = build_with(monkeypatch, block, "time", with_destinations=True)
+    assert count == 6
+    randomised(network, random)
+    images = random.standard_normal((1, 8, 8, 1)).astype("float32")
+    outputs = [np.asarray(network([images, np.array([t]), np.array([s])])) for t, s in [(3, 1), (9, 1), (3, 0)]]
+    assert np.abs(outputs[1] - outputs[0]).max() > 1e-3
+    assert np.abs(outputs[2] - outputs[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("block", range(6), ids=["down 1", "down 2", "middle 1", "middle 2", "up 2", "up 1"])
+def test_every_residual_block_depends_on_the_latents(block, monkeypatch, random):
+    network = randomised(build_with(monkeypatch, block, "style", latent_size=3)[0], random)
+    images, latents = random.standard_normal((1, 8, 8, 1)).astype("float32"), random.standard_normal((2, 1, 3))
+    first, second = (np.asarray(network([images, np.array([3]), each])) for each in latents.astype("float32"))
+    assert np.abs(first - second).max() > 1e-3
 
 
 def test_output_is_float32_under_mixed_precision(random):

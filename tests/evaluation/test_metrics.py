@@ -5,8 +5,14 @@ import prdc
 import pytest
 import scipy.linalg
 
-from trilemma import metrics
-from trilemma.metrics import class_scores, frechet_distance, kernel_distance, memorisation_scores, neighbourhood_scores
+from trilemma.evaluation import metrics
+from trilemma.evaluation.metrics import (
+    class_scores,
+    frechet_distance,
+    kernel_distance,
+    memorisation_scores,
+    neighbourhood_scores,
+)
 
 
 def standardised(random, count, dimensions):
@@ -77,7 +83,7 @@ def test_kernel_distance_is_unbiased_on_one_distribution(random):
 def test_blocks_do_not_change_the_scores(monkeypatch, random):
     real, generated = random.standard_normal((50, 4)), random.standard_normal((37, 4)) + 0.5
     whole = neighbourhood_scores(real, generated), kernel_distance(real, generated)
-    monkeypatch.setattr("trilemma.metrics._BLOCK", 7)
+    monkeypatch.setattr("trilemma.evaluation.metrics._BLOCK", 7)
     assert neighbourhood_scores(real, generated) == whole[0]
     assert kernel_distance(real, generated) == pytest.approx(whole[1])
 
@@ -142,7 +148,7 @@ def test_collapsed_samples_are_precise_but_do_not_recall(random):
 
 
 def test_nearest_neighbours_agree_with_loops(monkeypatch, random):
-    monkeypatch.setattr("trilemma.metrics._BLOCK", 7)
+    monkeypatch.setattr("trilemma.evaluation.metrics._BLOCK", 7)
     points, candidates = random.standard_normal((20, 3)), random.standard_normal((30, 3))
     indices, distances = metrics.nearest_neighbours(points, candidates)
     for point, index, distance in zip(points, indices, distances, strict=True):
@@ -224,7 +230,59 @@ def test_published_reference_values_of_prdc(random):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sharpness_adds_the_steps_of_both_directions(channels):
     rows, columns = np.indices((6, 8))
-    ramp = np.repeat((0.3 * rows + 0.1 * columns)[None, ..., None], channels, axis=-1)
-    assert metrics.sharpness(ramp) == pytest.approx(0.3**2 + 0.1**2)
-    checkerboard = np.repeat(((rows + columns) % 2)[None, ..., None], channels, axis=-1)
+    ramp = np.repeat((0.1 * rows + 0.05 * columns)[None, ..., None], channels, axis=-1)
+    assert metrics.sharpness(ramp) == pytest.approx(0.1**2 + 0.05**2)
+    checkerboard = np.repeat(((rows + columns) % 2.0)[None, ..., None], channels, axis=-1)
     assert metrics.sharpness(np.concatenate([checkerboard, np.ones_like(checkerboard)])) == 1
+
+
+METRICS = [
+    frechet_distance, kernel_distance, neighbourhood_scores, metrics.nearest_neighbours,
+    lambda real, generated: memorisation_scores(real, real, generated),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_feature_that_is_no_number_is_refused_with_its_row(metric, value, random):
+    good, bad = random.standard_normal((2, 30, 4))
+    bad[17, 2] = value
+    with pytest.raises(ValueError, match="1 of the 30 .*are not finite, the first in row 17"):
+        metric(good, bad)
+    with pytest.raises(ValueError, match="1 of the 30 .*are not finite, the first in row 17"):
+        metric(bad, good)
+
+
+def test_frechet_distance_of_a_set_to_itself_is_never_negative(random):
+    for count, dimensions in [(2, 1), (3, 50), (20, 5), (40, 40), (200, 16)] * 20:
+        features = random.standard_normal((count, dimensions)) * 10 ** random.uniform(-3, 3)
+        distance = frechet_distance(features, features[random.permutation(count)])
+        assert 0 <= distance <= 1e-6 * np.sum(np.var(features, axis=0))
+
+
+def test_sharpness_of_bytes_is_that_of_floats(random):
+    images = random.integers(0, 256, (5, 7, 6, 3), "uint8")
+    assert metrics.sharpness(images) == metrics.sharpness(images / np.float32(255)) > 0
+    with pytest.raises(ValueError, match=r"expected \[0, 1\], or uint8"):
+        metrics.sharpness(images.astype("float32"))
+
+
+@pytest.mark.parametrize(
+    "labels, found",
+    [
+        ([0, 3], r"lie in 0 \.\.\. 3; expected 0 \.\.\. 2"),
+        ([0, -1], r"lie in -1 \.\.\. 0"),
+        ([0, 1.5], "float64"),
+        ([], "at least one"),
+        ([[0, 1]], r"shape \(1, 2\)"),
+        ([True, False], "bool"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(labels, found):
+    for scoring in (
+        lambda: class_scores([0, 1, 2], labels, 3),
+        lambda: class_scores(labels, [0, 1, 2], 3),
+        lambda: metrics.mode_scores(labels, 3),
+    ):
+        with pytest.raises(ValueError, match=f"labels (lie|are).*{found}|{found}"):
+            scoring()

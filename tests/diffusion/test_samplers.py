@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trilemma.samplers import (
+from trilemma import noise
+from trilemma.diffusion.samplers import (
     ddim_invert,
     ddim_sample,
     ddpm_sample,
@@ -11,11 +12,13 @@ from trilemma.samplers import (
     dpm_solver_sample,
     spaced_timesteps,
 )
-from trilemma.schedules import make_schedule
+from trilemma.diffusion.schedules import make_schedule
 
 
-def seed_generator(seed):
-    return keras.random.SeedGenerator(seed)
+def draws(seed, images):
+    """What the samplers call `draw_noise`, for as many images of this shape."""
+    num_images, *shape = images.shape
+    return lambda step: noise.standard_normal(seed, np.arange(num_images), step, shape)
 
 
 def predict_zeros(noisy_images, timesteps):
@@ -55,9 +58,9 @@ def exact_moments(betas, alpha_bars, mean, deviation):
 def test_oracle_predictor_recovers_the_distribution(name, mean, deviation, random):
     schedule = make_schedule(name, 40)
     alpha_bars = [np.prod(1 - schedule.betas[: t + 1]) for t in range(41)]
-    noise = random.standard_normal((4, 100, 100, 1)).astype("float32")
+    start = random.standard_normal((4, 100, 100, 1)).astype("float32")
     oracle = gaussian_oracle(alpha_bars, mean, deviation)
-    images = np.asarray(ddpm_sample(oracle, schedule, noise, seed_generator(1), clip=False))
+    images = np.asarray(ddpm_sample(oracle, schedule, start, draws(1, start), clip=False))
     exact_mean, exact_variance = exact_moments(schedule.betas, alpha_bars, mean, deviation)
     assert images.mean() == pytest.approx(exact_mean, abs=0.03 * deviation)
     assert images.var() == pytest.approx(exact_variance, rel=0.04)
@@ -78,7 +81,8 @@ def test_steps_run_from_t_down_to_one():
         visited.append(np.asarray(timesteps).tolist())
         return keras.ops.zeros_like(noisy_images)
 
-    ddpm_sample(predict_noise, make_schedule("cosine", 5), np.zeros((2, 4, 4, 1), "float32"), seed_generator(0))
+    images = np.zeros((2, 4, 4, 1), "float32")
+    ddpm_sample(predict_noise, make_schedule("cosine", 5), images, draws(0, images))
     assert visited == [[5, 5], [4, 4], [3, 3], [2, 2], [1, 1]]
 
 
@@ -90,13 +94,13 @@ def test_first_timestep_shortens_the_way():
         return keras.ops.zeros_like(noisy_images)
 
     images = np.zeros((1, 4, 4, 1), "float32")
-    ddpm_sample(predict_noise, make_schedule("cosine", 5), images, seed_generator(0), first_timestep=2)
+    ddpm_sample(predict_noise, make_schedule("cosine", 5), images, draws(0, images), first_timestep=2)
     assert visited == [2, 1]
 
 
 def test_last_step_adds_no_noise(random):
     schedule, noisy = make_schedule("cosine", 10), random.standard_normal((2, 4, 4, 1)).astype("float32")
-    first, second = (np.asarray(ddpm_step(predict_zeros, schedule, noisy, 1, seed_generator(s))) for s in (1, 2))
+    first, second = (np.asarray(ddpm_step(predict_zeros, schedule, noisy, 1, draws(s, noisy)(0))) for s in (1, 2))
     np.testing.assert_array_equal(first, second)
     expected = np.clip(noisy / np.sqrt(1 - schedule.betas[1]), -1, 1)
     np.testing.assert_allclose(first, expected, atol=1e-5)
@@ -105,31 +109,31 @@ def test_last_step_adds_no_noise(random):
 def test_earlier_steps_add_noise_of_the_posterior_variance():
     schedule, noisy = make_schedule("linear", 10), np.zeros((2, 80, 80, 1), "float32")
     alpha_bar, before = np.prod(1 - schedule.betas[:6]), np.prod(1 - schedule.betas[:5])
-    stepped = np.asarray(ddpm_step(predict_zeros, schedule, noisy, 5, seed_generator(1)))
+    stepped = np.asarray(ddpm_step(predict_zeros, schedule, noisy, 5, draws(1, noisy)(0)))
     assert stepped.var() == pytest.approx(schedule.betas[5] * (1 - before) / (1 - alpha_bar), rel=0.05)
     assert not np.array_equal(stepped[0], stepped[1])
 
 
 def test_clip_keeps_the_implied_image_in_range():
     schedule, noisy = make_schedule("cosine", 10), np.full((1, 4, 4, 1), 50.0, "float32")
-    clipped = ddpm_sample(predict_zeros, schedule, noisy, seed_generator(0))
-    unclipped = ddpm_sample(predict_zeros, schedule, noisy, seed_generator(0), clip=False)
+    clipped = ddpm_sample(predict_zeros, schedule, noisy, draws(0, noisy))
+    unclipped = ddpm_sample(predict_zeros, schedule, noisy, draws(0, noisy), clip=False)
     assert np.max(np.abs(clipped)) <= 1 + 1e-6
     assert np.max(np.abs(unclipped)) > 1
 
 
 def test_compiled_loop_draws_new_noise_in_every_step():
-    schedule, seed = make_schedule("linear", 4), seed_generator(3)
-    sample = tf.function(lambda noisy: ddpm_sample(predict_zeros, schedule, noisy, seed, clip=False))
+    schedule, noisy = make_schedule("linear", 4), np.zeros((8, 50, 50, 1), "float32")
+    sample = tf.function(lambda seed: ddpm_sample(predict_zeros, schedule, noisy, draws(seed, noisy), clip=False))
     variance = 0.0
     for t in range(4, 0, -1):
         beta, now, before = schedule.betas[t], np.prod(1 - schedule.betas[: t + 1]), np.prod(1 - schedule.betas[:t])
         # Without predicted noise x_0 is x_t / sqrt(alpha_bar); repeated noise would add deviations, not variances.
         slope = np.sqrt(before / now) * beta / (1 - now) + np.sqrt(1 - beta) * (1 - before) / (1 - now)
         variance = slope**2 * variance + beta * (1 - before) / (1 - now)
-    noisy = np.zeros((8, 50, 50, 1), "float32")
-    assert np.asarray(sample(noisy)).var() == pytest.approx(variance, rel=0.05)
-    assert not np.array_equal(sample(noisy), sample(noisy))
+    first, second = (np.asarray(sample(tf.constant(seed))) for seed in (3, 4))
+    assert first.var() == pytest.approx(variance, rel=0.05)
+    assert not np.array_equal(first, second)
 
 
 @pytest.mark.parametrize(
@@ -172,10 +176,11 @@ def test_spacing_refuses_what_it_cannot_do(arguments, message):
 @pytest.mark.parametrize("name", ["cosine", "linear"])
 @pytest.mark.parametrize("clip", [True, False])
 def test_ddim_with_eta_one_over_all_timesteps_is_ddpm(name, clip, random):
-    schedule, noise = make_schedule(name, 30), random.standard_normal((4, 8, 8, 1)).astype("float32")
+    schedule, start = make_schedule(name, 30), random.standard_normal((4, 8, 8, 1)).astype("float32")
     oracle = gaussian_oracle(schedule.alpha_bars, 0.4, 0.6)
-    expected = ddpm_sample(oracle, schedule, noise, seed_generator(5), clip=clip)
-    images = ddim_sample(oracle, schedule, noise, spaced_timesteps(30, 30), seed_generator(5), eta=1.0, clip=clip)
+    expected = ddpm_sample(oracle, schedule, start, draws(5, start), clip=clip)
+    timesteps = spaced_timesteps(30, 30)
+    images = ddim_sample(oracle, schedule, start, draws(5, start), timesteps, eta=1.0, clip=clip)
     np.testing.assert_allclose(images, expected, atol=1e-5)
 
 
@@ -184,9 +189,9 @@ def test_ddim_with_eta_one_over_all_timesteps_is_ddpm(name, clip, random):
 def test_short_samplers_recover_the_distribution_at_every_eta(sample, eta, random):
     schedule = make_schedule("cosine", 400)
     oracle = gaussian_oracle(schedule.alpha_bars, 0.4, 0.3)
-    noise = random.standard_normal((4, 100, 100, 1)).astype("float32")
+    start = random.standard_normal((4, 100, 100, 1)).astype("float32")
     timesteps = spaced_timesteps(400, 200)
-    images = np.asarray(sample(oracle, schedule, noise, timesteps, seed_generator(1), eta, clip=False))
+    images = np.asarray(sample(oracle, schedule, start, draws(1, start), timesteps, eta, clip=False))
     assert images.mean() == pytest.approx(0.4, abs=0.01)
     assert images.std() == pytest.approx(0.3, rel=0.03)
 
@@ -194,26 +199,25 @@ def test_short_samplers_recover_the_distribution_at_every_eta(sample, eta, rando
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_steps_of_first_order_are_those_of_ddim(eta, random):
     """Of two steps both are of first order: one has no prediction before it, the other leads to x_0."""
-    schedule, noise = make_schedule("cosine", 20), random.standard_normal((2, 4, 4, 1)).astype("float32")
+    schedule, start = make_schedule("cosine", 20), random.standard_normal((2, 4, 4, 1)).astype("float32")
     oracle = gaussian_oracle(schedule.alpha_bars, 0.2, 0.5)
-    arguments = (oracle, schedule, noise, np.array([18, 7]))
-    expected = ddim_sample(*arguments, seed_generator(3), eta)
-    np.testing.assert_allclose(dpm_solver_sample(*arguments, seed_generator(3), eta), expected, atol=1e-5)
+    arguments = (oracle, schedule, start, draws(3, start), np.array([18, 7]), eta)
+    np.testing.assert_allclose(dpm_solver_sample(*arguments), ddim_sample(*arguments), atol=1e-5)
 
 
 def test_without_eta_noise_alone_decides(random):
-    schedule, noise = make_schedule("cosine", 20), random.standard_normal((2, 4, 4, 1)).astype("float32")
+    schedule, start = make_schedule("cosine", 20), random.standard_normal((2, 4, 4, 1)).astype("float32")
     oracle, timesteps = gaussian_oracle(schedule.alpha_bars, 0.0, 0.5), spaced_timesteps(20, 5)
     for sample in (ddim_sample, dpm_solver_sample):
-        np.testing.assert_array_equal(*(sample(oracle, schedule, noise, timesteps) for _ in range(2)))
-        first, second = (sample(oracle, schedule, noise, timesteps, seed_generator(s), eta=0.5) for s in (1, 2))
+        np.testing.assert_array_equal(*(sample(oracle, schedule, start, timesteps=timesteps) for _ in range(2)))
+        first, second = (sample(oracle, schedule, start, draws(s, start), timesteps, eta=0.5) for s in (1, 2))
         assert not np.allclose(first, second)
 
 
-def exact_flow(schedule, noise, mean, deviation):
+def exact_flow(schedule, start, mean, deviation):
     """Where the differential equation of the oracle leads from x_T: the number of deviations off the mean is kept."""
     alpha_bar = schedule.alpha_bars[-1]
-    offset = noise - np.sqrt(alpha_bar) * mean
+    offset = start - np.sqrt(alpha_bar) * mean
     return mean + deviation * offset / np.sqrt(alpha_bar * deviation**2 + 1 - alpha_bar)
 
 
@@ -221,22 +225,21 @@ def exact_flow(schedule, noise, mean, deviation):
 def test_order_of_convergence(sample, order):
     schedule = make_schedule("linear", 200_000)
     oracle = gaussian_oracle(schedule.alpha_bars, 0.4, 0.3)
-    noise = np.linspace(-2, 2, 16, dtype="float32").reshape(1, 4, 4, 1)
+    start = np.linspace(-2, 2, 16, dtype="float32").reshape(1, 4, 4, 1)
     # Orders hold for steps of equal width in the logarithm of signal over noise; the last, to x_0, is negligible here.
     log_rates = 0.5 * np.log(schedule.alpha_bars[1:] / (1 - schedule.alpha_bars[1:]))
     errors = []
     for number in (16, 32, 64):
         widths = np.linspace(log_rates[-1], log_rates[20], number)
         timesteps = 1 + np.abs(log_rates[:, None] - widths).argmin(axis=0)
-        images = np.asarray(sample(oracle, schedule, noise, timesteps, clip=False))
-        errors.append(np.abs(images - exact_flow(schedule, noise, 0.4, 0.3)).max())
+        images = np.asarray(sample(oracle, schedule, start, timesteps=timesteps, clip=False))
+        errors.append(np.abs(images - exact_flow(schedule, start, 0.4, 0.3)).max())
     assert np.log2(np.divide(errors[:-1], errors[1:])) == pytest.approx(order, abs=0.25)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_second_order_extrapolates_also_over_uneven_steps(eta, monkeypatch):
+def test_second_order_extrapolates_also_over_uneven_steps(eta):
     """With noise too; here every draw of it is 0.1."""
-    monkeypatch.setattr(keras.random, "normal", lambda shape, seed: np.full(shape, 0.1, "float32"))
     schedule, timesteps = make_schedule("cosine", 200), np.array([180, 120, 100, 40, 30, 5])
     alpha_bars = np.append(schedule.alpha_bars[timesteps], 1)
     log_rates = 0.5 * np.log(alpha_bars[:-1] / (1 - alpha_bars[:-1]))
@@ -253,17 +256,17 @@ def test_second_order_extrapolates_also_over_uneven_steps(eta, monkeypatch):
         deviation = eta * np.sqrt((1 - then) / (1 - now) * (1 - now / then))
         ratio = np.sqrt((1 - then - deviation**2) / (1 - now))
         expected = ratio * expected + (np.sqrt(then) - ratio * np.sqrt(now)) * middle + 0.1 * deviation
-    noise = np.full((1, 4, 4, 1), 0.7, "float32")
-    images = dpm_solver_sample(predict_noise, schedule, noise, timesteps, seed_generator(0), eta, clip=False)
+    start = np.full((1, 4, 4, 1), 0.7, "float32")
+    images = dpm_solver_sample(predict_noise, schedule, start, lambda step: 0.1, timesteps, eta, clip=False)
     np.testing.assert_allclose(images, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("sample", [ddim_sample, dpm_solver_sample])
-@pytest.mark.parametrize(("eta", "seed"), [(1.5, seed_generator(0)), (-0.1, seed_generator(0)), (0.5, None)])
-def test_impossible_eta_is_refused(sample, eta, seed):
-    noise = np.zeros((1, 4, 4, 1), "float32")
+@pytest.mark.parametrize(("eta", "draw_noise"), [(1.5, np.zeros), (-0.1, np.zeros), (0.5, None)])
+def test_impossible_eta_is_refused(sample, eta, draw_noise):
+    start = np.zeros((1, 4, 4, 1), "float32")
     with pytest.raises(ValueError, match=f"eta is {eta}"):
-        sample(predict_zeros, make_schedule("cosine", 10), noise, np.array([10, 5]), seed, eta)
+        sample(predict_zeros, make_schedule("cosine", 10), start, draw_noise, np.array([10, 5]), eta)
 
 
 def test_inversion_leads_to_noise_that_leads_back(random):
@@ -273,11 +276,11 @@ def test_inversion_leads_to_noise_that_leads_back(random):
     errors = []
     for num_steps in (50, 200):
         timesteps = spaced_timesteps(200, num_steps)
-        noise = np.asarray(ddim_invert(oracle, schedule, images, timesteps))
-        back = ddim_sample(oracle, schedule, noise, timesteps, clip=False)
+        start = np.asarray(ddim_invert(oracle, schedule, images, timesteps))
+        back = ddim_sample(oracle, schedule, start, timesteps=timesteps, clip=False)
         errors.append(np.sqrt(np.mean((back - images) ** 2)))
-    assert noise.mean() == pytest.approx(0, abs=0.05)
-    assert noise.std() == pytest.approx(1, abs=0.05)
+    assert start.mean() == pytest.approx(0, abs=0.05)
+    assert start.std() == pytest.approx(1, abs=0.05)
     assert errors[1] < 0.02
     assert errors[1] < errors[0] / 2
 
@@ -291,6 +294,6 @@ def test_short_samplers_clip_and_visit_their_timesteps(sample):
         return keras.ops.zeros_like(noisy_images)
 
     noisy, schedule = np.full((2, 4, 4, 1), 50.0, "float32"), make_schedule("cosine", 10)
-    images = sample(predict_noise, schedule, noisy, spaced_timesteps(10, 2))
+    images = sample(predict_noise, schedule, noisy, timesteps=spaced_timesteps(10, 2))
     assert visited == [[10, 10], [5, 5]]
     assert np.max(np.abs(images)) <= 1 + 1e-6

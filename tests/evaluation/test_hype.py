@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from trilemma.hype import Game, play, show_game, wilson_interval
+from trilemma.evaluation.hype import Game, play, wilson_interval
 
 
 def images_of(value, count=400):
@@ -71,16 +71,7 @@ def test_too_few_images_are_refused():
         Game(images_of(0.9), {"vae": images_of(0.1, 3)}, 4)
 
 
-def test_widget_plays_by_clicks():
-    game = new_game(1)
-    widget = show_game(game, lambda rows: f"{len(rows)} rows")
-    picture, buttons, text = widget.children
-    seen = {picture.value}
-    for _ in range(4):
-        assert "real or generated?" in text.value
-        buttons.children[0].click()
-        seen.add(picture.value)
-    assert len(seen) == 4
-    assert game.answers == [True] * 4
-    assert "3 rows" in text.value
-    assert all(button.disabled for button in buttons.children)
+def test_nobody_has_erred_before_the_first_answer():
+    assert new_game(1).scores() == [
+        {"source": "real", "num_images": 0, "errors": 0, "error_rate": None, "low": 0.0, "high": 1.0}
+    ]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from trilemma.classifier import FEATURE_SIZE, Classifier
+from trilemma.models.classifier import FEATURE_SIZE, Classifier
 
 
 def tiny_classifier(**settings):
@@ -67,7 +67,7 @@ def test_learns_to_tell_bright_from_dark(random):
     labels = np.arange(64) % 2
     images = (0.2 + 0.6 * labels[:, None, None, None] + 0.1 * random.random((64, 8, 8, 1))).astype("float32")
     model = tiny_classifier(num_classes=2)
-    model.compile(**model.default_optimizers(1e-2, 100))
+    model.compile(model.default_optimizers(1e-2, 100))
     history = model.fit(images, labels, batch_size=16, epochs=25, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     assert np.mean(model.embed(images)[1] == labels) > 0.95

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from trilemma import samplers, schedules
-from trilemma.ddpm import DDPM
+from trilemma import noise
+from trilemma.diffusion import samplers, schedules
+from trilemma.models.ddpm import DDPM
 
 
 def tiny_ddpm(**settings):
@@ -12,7 +13,7 @@ def tiny_ddpm(**settings):
 
 
 def compiled(model, optimizer="sgd"):
-    model.compile(optimizer=optimizer)
+    model.compile(optimizer)
     return model
 
 
@@ -41,7 +42,7 @@ def test_target_of_the_loss(schedule, prediction):
         return network(inputs, training)
 
     model.network = model.ema_network = recording
-    losses = model.compute_losses(np.full((256, 8, 8, 1), grey, "float32"), training=True)
+    losses = model.compute_losses(np.full((256, 8, 8, 1), grey, "float32"), None, training=True)
     assert float(losses["loss"]) == pytest.approx(0, abs=1e-6)
     assert set(seen_timesteps) == set(range(1, 11))
 
@@ -52,7 +53,7 @@ def test_loss_of_an_untrained_network_is_the_weighted_mean_square_of_the_target(
     # is sqrt(alpha_bar).
     model = tiny_ddpm(prediction=prediction)
     expected = {"noise": 1.0, "velocity": np.mean(np.cumprod(1 - model.schedule.betas)[1:] ** 1.5)}[prediction]
-    loss = model.compute_losses(np.full((4096, 8, 8, 1), 0.5, "float32"), training=True)["loss"]
+    loss = model.compute_losses(np.full((4096, 8, 8, 1), 0.5, "float32"), None, training=True)["loss"]
     assert float(loss) == pytest.approx(expected, abs=0.02)
 
 
@@ -60,10 +61,10 @@ def test_loss_of_an_untrained_network_is_the_weighted_mean_square_of_the_target(
 def test_call_predicts_the_noise(prediction):
     model, random = tiny_ddpm(prediction=prediction), np.random.default_rng(0)
     model.ema_network = true_output(model, 0.75)
-    noise = random.standard_normal((10, 8, 8, 1)).astype("float32")
+    added = random.standard_normal((10, 8, 8, 1)).astype("float32")
     timesteps = np.arange(1, 11)
-    noisy_images = schedules.q_sample(model.schedule, np.full_like(noise, 0.5), timesteps, noise)
-    np.testing.assert_allclose(model.call([noisy_images, timesteps]), noise, atol=1e-4)
+    noisy_images = schedules.q_sample(model.schedule, np.full_like(added, 0.5), timesteps, added)
+    np.testing.assert_allclose(model.call([noisy_images, timesteps]), added, atol=1e-4)
 
 
 def test_unknown_prediction_is_refused():
@@ -106,7 +107,7 @@ def test_evaluation_and_generation_use_the_averaged_weights():
     model.network.set_weights([np.ones_like(weight) for weight in model.network.get_weights()])
     # Untrained averages predict zero; at x_0 = -1 the mean square of the velocity is 1, its weight sqrt(alpha_bar).
     expected = np.mean(np.sqrt(np.cumprod(1 - model.schedule.betas)[1:]))
-    loss = float(model.compute_losses(images, training=False)["loss"])
+    loss = float(model.compute_losses(images, None, training=False)["loss"])
     assert loss == pytest.approx(expected, abs=0.1)
     np.testing.assert_array_equal(model.generate(1, seed=0), tiny_ddpm().generate(1, seed=0))
 
@@ -142,7 +143,7 @@ def test_passes_per_image_is_the_number_of_timesteps():
 
 @pytest.mark.parametrize("num_steps", [1, 5, 10_000])
 def test_learning_rate_warms_up_and_falls_to_zero(num_steps):
-    learning_rate = tiny_ddpm().default_optimizers(1e-3, num_steps)["optimizer"]._learning_rate
+    learning_rate = tiny_ddpm().default_optimizers(1e-3, num_steps)._learning_rate
     rates = [float(learning_rate(step)) for step in np.linspace(0, num_steps, 101)]
     assert np.all(np.isfinite(rates))
     assert max(rates) <= 1e-3 + 1e-9
@@ -184,13 +185,13 @@ def test_sampler_can_be_chosen(settings, sample, num_passes, random):
     assert model.passes_per_image == num_passes
     images = model.generate(3, seed=4)
 
-    model.seed_generator.state.assign([4, 0])
-    noise = keras.random.normal((3, 8, 8, 1), seed=model.seed_generator)
-    arguments = dict(seed=model.seed_generator)
+    # The first draw is x_T; the ones after it go to the steps.
+    x_t, *steps = (noise.standard_normal(4, np.arange(3), draw, (8, 8, 1)) for draw in range(11))
+    arguments = dict(draw_noise=lambda step: steps[int(step)])
     if settings["name"] != "ddpm":
         timesteps = samplers.spaced_timesteps(10, settings["num_steps"], settings.get("power", 1.0))
         arguments |= dict(timesteps=timesteps, eta=settings.get("eta", 0.0))
-    expected = sample(lambda images, t: model([images, t]), model.schedule, noise, **arguments)
+    expected = sample(lambda images, t: model([images, t]), model.schedule, x_t, **arguments)
     np.testing.assert_allclose(images, np.clip((np.asarray(expected) + 1) / 2, 0, 1), atol=1e-5)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from trilemma.dcgan import DCGAN, build_discriminator, build_generator
+from trilemma.models.dcgan import DCGAN, build_discriminator, build_generator
 
 
 def tiny_dcgan(**settings):
@@ -15,10 +15,15 @@ def tiny_dcgan(**settings):
 
 def with_learning_rates(model, generator_rate, discriminator_rate):
     model.compile(
-        generator_optimizer=keras.optimizers.SGD(generator_rate),
-        discriminator_optimizer=keras.optimizers.SGD(discriminator_rate),
+        {
+            "generator_loss": keras.optimizers.SGD(generator_rate),
+            "discriminator_loss": keras.optimizers.SGD(discriminator_rate),
+        }
     )
     return model
+
+
+CONVOLUTIONS = (layers.Conv2D, layers.Conv2DTranspose)
 
 
 def layers_of(network, kind):
@@ -34,7 +39,8 @@ def test_architecture_follows_radford_et_al(network):
     assert not layers_of(network, layers.Dense)
     assert not layers_of(network, layers.MaxPooling2D)
     assert layers_of(network, layers.BatchNormalization)
-    for convolution in layers_of(network, layers.Conv2D):  # Conv2DTranspose is one of them
+    assert len(layers_of(network, CONVOLUTIONS)) == 3
+    for convolution in layers_of(network, CONVOLUTIONS):
         assert convolution.kernel_initializer.stddev == 0.02
 
 
@@ -42,7 +48,7 @@ def test_without_batch_normalisation_convolutions_have_biases(random):
     model = tiny_dcgan(batch_normalization=False)
     for network in (model.generator, model.discriminator):
         assert not layers_of(network, layers.BatchNormalization)
-        assert all(convolution.use_bias for convolution in layers_of(network, layers.Conv2D))
+        assert all(convolution.use_bias for convolution in layers_of(network, CONVOLUTIONS))
     # No statistics of a batch: what the networks make of an image does not depend on the others.
     latents = random.standard_normal((3, 4)).astype("float32")
     alone = model.generator(latents[:1], training=True)
@@ -124,7 +130,7 @@ def test_losses_are_binary_cross_entropies(random):
         return real_logits if np.isclose(images[0, 0, 0, 0], 2 * first_pixel - 1, atol=1e-6) else generated_logits
 
     first_pixel, model.discriminator = images[0, 0, 0, 0], discriminate
-    losses = {name: float(value) for name, value in model.compute_losses(images, training=True).items()}
+    losses = {name: float(value) for name, value in model.compute_losses(images, None, training=True).items()}
 
     def cross_entropy(logits, is_real):
         probabilities = [1 / (1 + math.exp(-float(logit))) for logit in logits.ravel()]
@@ -166,14 +172,13 @@ def test_call_rescales_to_the_public_range(random):
 def test_saved_model_goes_on_with_both_optimizers(tmp_path, random):
     images = random.random((8, 8, 8, 1), "float32")
     model = tiny_dcgan()
-    model.compile(**model.default_optimizers(1e-3, 10))
+    model.compile(model.default_optimizers(1e-3, 10))
     model.fit(images, batch_size=4, verbose=0)
     model.save(tmp_path / "dcgan.keras")
     loaded = keras.saving.load_model(tmp_path / "dcgan.keras")
-    for optimizer, restored in [
-        (model.optimizer, loaded.optimizer),
-        (model.discriminator_optimizer, loaded.discriminator_optimizer),
-    ]:
+    assert list(loaded.optimizers) == ["generator_loss", "discriminator_loss"]
+    for name, optimizer in model.optimizers.items():
+        restored = loaded.optimizers[name]
         assert int(restored.iterations) == 2
         for variable, value in zip(optimizer.variables, restored.variables, strict=True):
             np.testing.assert_allclose(value, variable, atol=1e-7)
@@ -183,11 +188,11 @@ def test_half_precision_scales_both_losses_also_after_a_reload(tmp_path, random)
     keras.mixed_precision.set_global_policy("mixed_float16")
     images = random.random((4, 8, 8, 1), "float32")
     model = tiny_dcgan()
-    model.compile(**model.default_optimizers(1e-3, 10))
+    model.compile(model.default_optimizers(1e-3, 10))
     model.fit(images, verbose=0)
     model.save(tmp_path / "dcgan.keras")
     loaded = keras.saving.load_model(tmp_path / "dcgan.keras")
     loaded.fit(images, verbose=0)
-    for optimizer in (loaded.optimizer, loaded.discriminator_optimizer):
+    for optimizer in loaded.optimizers.values():
         assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         assert not isinstance(optimizer.inner_optimizer, keras.optimizers.LossScaleOptimizer)
