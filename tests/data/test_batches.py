@@ -179,3 +179,14 @@ def test_sides_must_be_divisible():
     for shape in ((8, 10, 1), (10, 8, 1)):
         with pytest.raises(ValueError, match="do not fit; expected sides divisible by 4"):
             check_sides(shape, 4)
+
+
+def test_an_epoch_that_was_not_read_to_its_end_does_not_count():
+    batches = make_dataset(np.zeros((6, 2, 2, 1), "uint8"), batch_size=2, seed=0)
+    batches.on_epoch_end()
+    batches[0]
+    batches.on_epoch_end()
+    assert batches.epoch == 0
+    for _ in batches:
+        pass
+    assert batches.epoch == 1
