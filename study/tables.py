@@ -5,8 +5,8 @@ import re
 
 from study import claims, evidence
 from trilemma import plotting, records
-from trilemma.__main__ import weights_table
 from trilemma.evaluation import scoreboard
+from trilemma.training.pretrained import weights_table
 
 NAMES = ("real", "vae", "vae2", "dcgan", "dcgan2", "solver20", "ddgan", "gaussian")
 BY_PASSES = ("ddpm", "solver20", "ddgan", "student", "student2", "student1", "dcgan", "vae")

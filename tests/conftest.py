@@ -30,14 +30,22 @@ def random():
 @pytest.fixture
 def weights_dir(monkeypatch, tmp_path):
     """An empty folder in place of the shipped weights, and no weights in the working folder."""
-    from trilemma.evaluation import evaluators
     from trilemma.training import pretrained
 
-    caches = (pretrained.load_arrays, evaluators._make_evaluator)
     monkeypatch.setattr(pretrained, "WEIGHTS_DIR", tmp_path / "weights")
     monkeypatch.setattr(pretrained, "WORKING_DIR", tmp_path / "trilemma_weights")
-    for cache in caches:
-        cache.cache_clear()
-    yield tmp_path / "weights"
-    for cache in caches:
-        cache.cache_clear()
+    return tmp_path / "weights"
+
+
+@pytest.fixture
+def change_reference():
+    """Puts other arrays into the reference of a data set, as of its present classifier."""
+
+    def change(name, **arrays):
+        from trilemma.training import pretrained
+
+        known = pretrained.load_arrays(f"reference_{name}")
+        made_by = pretrained.pretrained_index()[f"classifier_{name}"]["sha256"]
+        pretrained.save_arrays(f"reference_{name}", {**known, **arrays}, classifier_sha256=made_by)
+
+    return change

@@ -147,8 +147,10 @@ def scanned(name, many):
     model = build(name, rate=0.01)
     with mock.patch.multiple(jax_backend, scans=lambda: many, STEPS_PER_CALL=3):
         data = make_dataset(*some_data(name, 20), batch_size=4, seed=1)
-        model.fit(data, epochs=2, verbose=0)
+        model.fit(data, epochs=2, verbose=0, validation_data=data)
+        evaluated = model.evaluate(data, verbose=0, return_dict=True)
     return {
+        "evaluated": np.array(list(evaluated.values())),
         "weights": weights_of(model),
         "seeds": np.asarray(model.seed_generator.state),
         "iterations": np.array([int(optimizer.iterations) for optimizer in model.optimizers.values()]),
@@ -164,8 +166,19 @@ def everything(models=tuple(MODELS)):
     return results
 
 
+def in_float16(name):
+    """The losses of two epochs, and the scale of every player's loss."""
+    keras.config.set_dtype_policy("mixed_float16")
+    model = build(name)
+    keras.config.set_dtype_policy("float32")
+    history = model.fit(make_dataset(*some_data(name), batch_size=4, seed=1), epochs=2, verbose=0).history
+    scales = [float(optimizer.dynamic_scale) for optimizer in model.optimizers.values()]
+    return {"losses": np.array(list(history.values())), "scales": np.array(scales)}
+
+
 def main(path):
     results = everything()
+    results |= {f"float16/{key}": value for key, value in in_float16("dcgan").items()}
     for name in SCANNED:
         for many in (False, True):
             results |= {f"scanned/{name}/{many}/{key}": value for key, value in scanned(name, many).items()}

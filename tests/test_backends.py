@@ -71,6 +71,18 @@ def test_many_steps_in_one_call_are_the_steps_one_by_one(on_jax, name):
     assert set(scanned["iterations"]) == set(stepwise["iterations"]) == {10}
 
 
+@pytest.mark.parametrize("name", fingerprints.SCANNED)
+def test_evaluation_is_the_same_where_training_takes_many_steps_in_one_call(on_jax, name):
+    stepwise, scanned = (on_jax[f"scanned/{name}/{many}/evaluated"] for many in (False, True))
+    assert np.all(np.isfinite(scanned))
+    np.testing.assert_allclose(scanned, stepwise, rtol=1e-3, atol=1e-4)
+
+
+def test_half_precision_trains_on_jax_with_a_scale_for_every_loss(on_jax):
+    assert np.all(np.isfinite(on_jax["float16/losses"]))
+    assert on_jax["float16/scales"].tolist() == [2.0**15] * 2
+
+
 def checksum(weights):
     """Sum and sum of squares."""
     return [float(np.sum(weights, dtype="float64")), float(np.sum(np.square(weights, dtype="float64")))]

@@ -8,7 +8,7 @@ import pytest
 
 from trilemma import __main__ as command_line
 from trilemma import device, files, records
-from trilemma.evaluation import evaluators, scoreboard
+from trilemma.evaluation import rows, scoreboard
 from trilemma.models.classifier import Classifier
 from trilemma.models.contract import GenerativeModel
 from trilemma.models.vae import VAE
@@ -109,7 +109,6 @@ def workplace(monkeypatch, tmp_path, weights_dir, no_network):
 def evaluator(workplace):
     """A classifier with random weights, its reference of 64 images, and the weights of a toy."""
     save_classifier(1)
-    save_reference(0)
     save_toy()
     return workplace
 
@@ -117,14 +116,15 @@ def evaluator(workplace):
 def save_classifier(seed):
     keras.utils.set_random_seed(seed)
     pretrained.save_pretrained("classifier_mnist", Classifier(), minutes={"a test": 1.0})
-    evaluators._make_evaluator.cache_clear()
+    save_reference(0)
 
 
 def save_reference(shift):
     features = np.random.default_rng(2).random((64, 128)) + shift
     # Random weights may never choose a class, yet the real labels must hold all of them.
-    pretrained.save_arrays("reference_mnist", {"features": features, "labels": np.arange(64, dtype="uint8") % 10})
-    evaluators._make_evaluator.cache_clear()
+    arrays = {"features": features, "labels": np.arange(64, dtype="uint8") % 10}
+    made_by = pretrained.pretrained_index()["classifier_mnist"]["sha256"]
+    pretrained.save_arrays("reference_mnist", arrays, classifier_sha256=made_by)
 
 
 def save_toy(shift=0.0):
@@ -150,8 +150,8 @@ def result(workplace, name):
         (["score", "classifier_mnist"], "unknown row 'classifier_mnist'"),
         (["score", "real_cifar10"], "no evaluator of cifar10 yet"),
         (["score", "vae_mnist", "--num-images", "9"], "num_images is 9; a score of mnist needs 10 to 10,000"),
-        (["generate", "biggan"], "unknown pretrained model 'biggan'; expected one of ['classifier_fashion_mnist'"),
-        (["generate", "classifier_mnist"], "classifier_mnist draws no images"),
+        (["generate", "biggan"], "unknown model 'biggan'; expected <family>_<data set>"),
+        (["generate", "classifier_mnist"], "classifier_mnist tells images apart, and draws none"),
         (["generate", "vae_mnist", "--labels", "3"], "has no classes, yet labels were given"),
         (["generate", "vae_mnist", "--num-images", "0"], "num_images is 0"),
         (["generate", "vae_mnist", "--batch-size", "0"], "batch_size is 0"),
@@ -202,10 +202,10 @@ def test_minutes_of_a_student_include_its_teachers_by_device(workplace, monkeypa
     monkeypatch.setitem(recipes.RECIPES, "student", Recipe(VAE, teacher="vae"))
     for name, minutes in [("vae_mnist", {"a CPU": 5.0, "a GPU": 1.0}), ("student_mnist", {"a CPU": 3.0})]:
         pretrained.save_arrays(name, {"weights": np.zeros(1, "float32")}, minutes=minutes)
-    assert command_line.training_minutes(get_recipe("vae_mnist")) == {"a CPU": 5.0, "a GPU": 1.0}
-    assert command_line.training_minutes(get_recipe("student_mnist")) == {"a CPU": 8.0, "a GPU": 1.0}
+    assert rows.training_minutes(get_recipe("vae_mnist")) == {"a CPU": 5.0, "a GPU": 1.0}
+    assert rows.training_minutes(get_recipe("student_mnist")) == {"a CPU": 8.0, "a GPU": 1.0}
     assert pretrained.pretrained_index()["student_mnist"]["minutes"] == {"a CPU": 3.0}
-    assert command_line.training_minutes(None) is None
+    assert rows.training_minutes(None) is None
 
 
 def test_train_ships_weights_and_writes_their_history(run, workplace, capsys):
@@ -292,15 +292,14 @@ def test_a_damaged_results_file_is_named(fails, evaluator):
 
 
 @pytest.mark.slow
-def test_models_are_scored_against_the_trained_classifier(run, workplace):
+def test_models_are_scored_against_the_trained_classifier(run, workplace, change_reference):
     run("train", "classifier_mnist", "vae_mnist")
     assert {"reference_mnist", "classifier_mnist", "vae_mnist"} == pretrained.pretrained_index().keys()
     record = result(workplace, "training")["classifier_mnist"]
     assert 0 <= record["test_accuracy"] <= 1
     assert record["num_test_images"] == 64
     # After two steps the classifier may not choose every class, yet the real labels must hold all of them.
-    reference = pretrained.load_arrays("reference_mnist")
-    pretrained.save_arrays("reference_mnist", {**reference, "labels": np.arange(64, dtype="uint8") % 10})
+    change_reference("mnist", labels=np.arange(64, dtype="uint8") % 10)
     names = ["real_mnist", "gaussian_mnist", "vae_mnist"]
     run("score", *names, "--num-images", "20", "--seeds", "5", "1")
     rows = result(workplace, "scoreboard_20")
@@ -399,7 +398,7 @@ def test_bounds_are_never_drawn_from_the_sample_unasked(fails, run, evaluator, m
 
 def test_without_names_all_models_and_bounds_of_trained_evaluators_are_scored(run, evaluator, monkeypatch):
     scored = []
-    monkeypatch.setattr(command_line, "add_run", lambda name, *_: scored.append(name))
+    monkeypatch.setattr(rows.Row, "score", lambda row, *_: scored.append(row.name))
     run("score", "--num-images", "20")
     assert scored == ["real_mnist", "gaussian_mnist", "bright_mnist", "toy_mnist"]
 
@@ -460,11 +459,12 @@ def test_wrong_labels_end_with_one_line(fails, evaluator, monkeypatch, words, me
 
 
 def test_every_data_set_has_two_bounding_rows(evaluator):
-    rows = command_line.score_rows()
-    assert rows["real_stacked_mnist"] == ("stacked_mnist", scoreboard.score_real, None)
-    assert rows["gaussian_mnist"] == ("mnist", scoreboard.score_gaussian, None)
-    assert rows["bright_mnist"] == ("mnist", None, get_recipe("bright_mnist"))
-    assert "classifier_mnist" not in rows
+    known = rows.known_rows()
+    assert known["real_stacked_mnist"].data_set == "stacked_mnist"
+    assert known["real_stacked_mnist"].bound is scoreboard.score_real
+    assert known["gaussian_mnist"].bound is scoreboard.score_gaussian
+    assert (known["bright_mnist"].bound, known["bright_mnist"].recipe) == (None, get_recipe("bright_mnist"))
+    assert "classifier_mnist" not in known
 
 
 def test_an_interruption_by_a_person_ends_without_a_traceback(run, workplace, monkeypatch, capsys):

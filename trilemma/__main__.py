@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from trilemma import device, files, plotting, records
-from trilemma.data import DATA_SETS, SAMPLE_DIR, all_images, folders, load_images
-from trilemma.evaluation import evaluators, scoreboard
+from trilemma.data import DATA_SETS, all_images, folders, load_images
+from trilemma.evaluation import evaluators, rows
 from trilemma.training import pretrained, recipes
 from trilemma.training.train import discard_checkpoint, minutes_by_device, train
 
@@ -27,7 +27,10 @@ def main():
     train_parser.add_argument("--epochs", type=int, help="other than in the recipe")
     train_parser.add_argument("--data-dir", help="folder with <data set>.npz or <data set>/train/<class>/")
     train_parser.add_argument(
-        "--verbose", default="auto", choices=("auto", "0", "1", "2"), help="auto, 1 (bars) or 2 (a line per epoch)"
+        "--verbose",
+        default="auto",
+        choices=("auto", "0", "1", "2"),
+        help="auto, 0 (nothing), 1 (bars) or 2 (a line per epoch)",
     )
     train_parser.set_defaults(run=run_train)
 
@@ -41,7 +44,7 @@ def main():
     score_parser.set_defaults(run=run_score)
 
     generate_parser = commands.add_parser("generate", help="draw images and write them as PNG files")
-    generate_parser.add_argument("name", metavar="NAME", help="a name that list prints")
+    generate_parser.add_argument("name", metavar="NAME", help="one of the models that list prints")
     generate_parser.add_argument("--num-images", type=int, default=64)
     generate_parser.add_argument("--seed", type=int, default=0)
     generate_parser.add_argument("--labels", type=int, nargs="+", help="one class for all images, or one for each")
@@ -49,7 +52,7 @@ def main():
     generate_parser.add_argument("--out", default="generated", help="folder for the files")
     generate_parser.set_defaults(run=run_generate)
 
-    commands.add_parser("list", help="list the models and their weights").set_defaults(run=run_list)
+    commands.add_parser("list", help="list the models and their weights")
     arguments = parser.parse_args()
     try:
         if arguments.command == "list":
@@ -96,7 +99,7 @@ def train_and_save(recipe, data_dir, verbose):
     weights_folder = pretrained.save_pretrained(recipe.name, model, **description)
     print(f"weights: {weights_folder / recipe.name}.safetensors")
     record = {**description, "history": history, **records.environment()}
-    if hasattr(model, "embed"):
+    if not recipe.draws:
         evaluators.save_reference(recipe.data_set, data_dir)
         images, labels = load_images(recipe.data_set, "test", data_dir)
         _, predicted = pretrained.load_pretrained(recipe.name).embed(images)
@@ -108,102 +111,26 @@ def train_and_save(recipe, data_dir, verbose):
     discard_checkpoint(folder)
 
 
-def score_rows():
-    """Name of a row that can be scored -> its data set, the function of a bounding row, the recipe of a model."""
-    bounds = {
-        f"{kind}_{data_set}": (data_set, bound, None)
-        for data_set in DATA_SETS
-        for kind, bound in scoreboard.BOUNDS.items()
-    }
-    models = [recipes.get_recipe(name) for name in pretrained.list_pretrained()]
-    return bounds | {recipe.name: (recipe.data_set, None, recipe) for recipe in models if not recipe.labelled}
-
-
 def run_score(arguments):
-    """Scores models and the bounding rows; updates results/scoreboard_<num_images>.json after every seed.
-
-    One file per number of images, since scores at different numbers must not be compared. A row keeps its runs with
-    other seeds, so that a long scoring can be done seed by seed, but only those of the same weights, sampler, noise and
-    images. The machines may differ; every run names its own.
-    """
-    rows, index = score_rows(), pretrained.pretrained_index()
+    """Scores models and the bounding rows; updates results/scoreboard_<num_images>.json after every seed."""
+    known = rows.known_rows()
+    models = [name for name in arguments.names if name in known and known[name].recipe is not None]
+    if arguments.sample and models:
+        raise ValueError(f"--sample is for bounds; {models[0]} is scored against features of all images.")
     for name in arguments.names:
-        if name not in rows:
-            raise ValueError(f"unknown row {name!r}; expected one of {list(rows)}.")
-    # Modes need more images than distances do.
-    usual = [name for name, (data_set, _, _) in rows.items() if can_score(data_set) and not counts_modes(data_set)]
-    for name in arguments.names or usual:
-        data_set, bound, recipe = rows[name]
-        weights = [] if recipe is None else [recipe.weights_name]
-        needed = [*evaluators.evaluator_of(data_set).weights, *weights]
-        origin = {
-            "files_sha256": {file: index[file]["sha256"] for file in needed},
-            "sampler": None if recipe is None or recipe.weights is None else recipe.arguments["sampler"],
-            "noise": None if recipe is None else scoreboard.NOISE,
-            "images": "the sample that ships" if arguments.sample and recipe is None else "all",
-        }
+        if name not in known:
+            raise ValueError(f"unknown row {name!r}; expected one of {list(known)}.")
+    for name in arguments.names or [name for name, row in known.items() if row.scored_by_default()]:
         for seed in arguments.seeds:
-            if recipe is None:
-                with all_images():
-                    data_dir = SAMPLE_DIR if arguments.sample else None
-                    run = bound(data_set, arguments.num_images, seed, data_dir)
-            else:
-                model = pretrained.load_pretrained(name)
-                run = scoreboard.score(model, data_set, arguments.num_images, seed, progress=True)
-                del run["images_per_second"]  # It differs by machine; benchmarks/speed.py measures all on one.
-            run |= records.environment()
-            more = {"data_set": data_set, **origin, "training_minutes": training_minutes(recipe)}
-            add_run(name, arguments.num_images, run, origin, more)
+            run = known[name].score(arguments.num_images, seed, arguments.sample)
             print(name, json.dumps(run, indent=1), flush=True)
-
-
-def can_score(data_set):
-    """Whether the evaluator of a data set has been trained."""
-    try:
-        return bool(evaluators.evaluator_of(data_set))
-    except ValueError:
-        return False
-
-
-def counts_modes(data_set):
-    """Whether a data set is scored by its modes."""
-    return DATA_SETS[data_set].evaluator == "modes"
-
-
-def add_run(name, num_images, run, origin, more):
-    """Puts a run into its row; another process may do so at the same time."""
-
-    def change(known):
-        row = known.get(name, {"runs": []})
-        keeps = all(row.get(key) == value for key, value in origin.items())
-        runs = {each["seed"]: each for each in row["runs"] if keeps}
-        runs = [each for _, each in sorted({**runs, run["seed"]: run}.items())]
-        row = {**scoreboard.summarise(runs), **more, "runs": runs}
-        words = " ".join(map(str, row["seeds"])) + (" --sample" if origin["images"] != "all" else "")
-        row["command"] = f"python -m trilemma score {name} --num-images {num_images} --seeds {words}"
-        return {**known, name: row}
-
-    records.change_results(f"scoreboard_{num_images}", change)
-
-
-def training_minutes(recipe):
-    """Device -> minutes that went into weights, their teacher's included; None for the bounding rows."""
-    if recipe is None:
-        return None
-    minutes = dict(pretrained.pretrained_index()[recipe.weights_name]["minutes"])
-    if recipe.teacher is not None:
-        teacher = recipes.get_recipe(f"{recipe.teacher}_{recipe.data_set}")
-        for name, value in training_minutes(teacher).items():
-            minutes[name] = minutes.get(name, 0) + value
-    return minutes
 
 
 def run_generate(arguments):
     """Draws images; writes each as a PNG file, and all as one sheet."""
-    model = pretrained.load_pretrained(arguments.name)
-    if not hasattr(model, "generate"):
-        raise ValueError(f"{arguments.name} draws no images; list names those that do.")
-    labels = arguments.labels
+    if not recipes.get_recipe(arguments.name).draws:
+        raise ValueError(f"{arguments.name} tells images apart, and draws none.")
+    model, labels = pretrained.load_pretrained(arguments.name), arguments.labels
     if labels is not None:
         labels = labels[0] if len(labels) == 1 else labels
     images = model.generate(
@@ -221,17 +148,7 @@ def run_generate(arguments):
 def run_list(arguments):
     """Prints every model that can be loaded, and the weights behind them."""
     print(f"models: {', '.join(pretrained.list_pretrained())}\n")
-    print(weights_table())
-
-
-def weights_table():
-    """Every shipped weights file as a Markdown table."""
-    rows = [{"file": name, **entry} for name, entry in pretrained.pretrained_index().items()]
-    for row in rows:
-        if "minutes" in row:
-            row["minutes"] = ", ".join(f"{value:.1f} ({name})" for name, value in row["minutes"].items())
-    columns = {"file": "", "bytes": ",d", "parameters": ",d", "epoch": "d", "minutes": "", "command": ""}
-    return records.markdown_table(rows, columns | {"sha256": ".12"})
+    print(pretrained.weights_table())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The results folder: what the commands write, and what README and notebooks read and show."""
 
+import io
 import json
 import pathlib
 
@@ -58,11 +59,13 @@ def _results_file(name):
 
 
 def save_epoch_samples(name, checkpoint_dir):
-    """Writes `results/epochs_<name>.png`, a row of ten images per epoch, from what `recipes.train` left there."""
-    files = sorted(pathlib.Path(checkpoint_dir).glob("epoch_*.npy"))
-    strip = np.concatenate([np.concatenate(np.load(file), axis=1) for file in files])
-    RESULTS_DIR.mkdir(exist_ok=True)
-    matplotlib.image.imsave(RESULTS_DIR / f"epochs_{name}.png", np.broadcast_to(strip, (*strip.shape[:2], 3)))
+    """Writes `results/epochs_<name>.png`, a row of ten images per epoch, from what `training.train` left there."""
+    samples = sorted(pathlib.Path(checkpoint_dir).glob("epoch_*.npy"))
+    strip = np.concatenate([np.concatenate(np.load(file), axis=1) for file in samples])
+    picture = io.BytesIO()
+    matplotlib.image.imsave(picture, np.broadcast_to(strip, (*strip.shape[:2], 3)), format="png")
+    with files.locked(RESULTS_DIR):
+        files.write_safely(RESULTS_DIR / f"epochs_{name}.png", picture.getvalue())
 
 
 def load_epoch_samples(name, image_shape=(28, 28, 1)):

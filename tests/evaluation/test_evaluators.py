@@ -17,15 +17,14 @@ def real_digits():
 
 
 @pytest.fixture
-def untrained_classifier(weights_dir, monkeypatch):
+def untrained_classifier(weights_dir, monkeypatch, change_reference):
     """A classifier with random weights and the features of 100 random images, shipped in a temporary folder."""
     images = np.random.default_rng(1).integers(0, 256, (100, 28, 28, 1), "uint8")
     monkeypatch.setattr(evaluators, "load_images", lambda *_: (images, None))
     pretrained.save_pretrained("classifier_mnist", Classifier())
     save_reference("mnist")
     # Random weights may never choose a class, yet the real labels must hold all of them.
-    reference = pretrained.load_arrays("reference_mnist")
-    pretrained.save_arrays("reference_mnist", {**reference, "labels": np.arange(100, dtype="uint8") % 10})
+    change_reference("mnist", labels=np.arange(100, dtype="uint8") % 10)
     return images
 
 

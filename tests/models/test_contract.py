@@ -746,12 +746,13 @@ def test_conditional_model_refuses_other_labels(painter, labels, message):
 
 def test_optimizers_that_do_not_match_the_players_are_refused():
     expected = r"expected one for each of \['discriminator_loss', 'generator_loss'\]"
-    for given in ("adam", {"generator_loss": "adam"}, {**sgd(DCGAN), "loss": "sgd"}):
+    for given in ({"generator_loss": "adam"}, {**sgd(DCGAN), "loss": "sgd"}):
         with pytest.raises(ValueError, match=rf"optimizers are for .*{expected}"):
             untrained(DCGAN).compile(given)
     shared = keras.optimizers.SGD()
-    with pytest.raises(ValueError, match="two players share one optimizer"):
-        untrained(DCGAN).compile(dict.fromkeys(ADVERSARIAL, shared))
+    for given in (shared, dict.fromkeys(ADVERSARIAL, shared)):
+        with pytest.raises(ValueError, match="players share an optimizer"):
+            untrained(DCGAN).compile(given)
     with pytest.raises(ValueError, match="optimizer of loss has use_ema.*Leave it out"):
         untrained(VAE).compile(keras.optimizers.SGD(use_ema=True))
 
@@ -773,3 +774,39 @@ def test_losses_of_other_names_are_refused():
 def test_image_shape_of_two_numbers_is_refused():
     with pytest.raises(ValueError, match=r"image_shape is \(8, 8\); expected \(height, width, channels\)"):
         VAE(image_shape=(8, 8))
+
+
+def test_a_name_makes_an_optimizer_for_every_player():
+    model = untrained(DCGAN)
+    model.compile("sgd")
+    assert len({id(optimizer) for optimizer in model.optimizers.values()}) == 2
+
+
+def test_means_over_an_epoch_weigh_every_image_alike():
+    model = untrained(VAE)
+    model.reset_metrics()
+    for num_images, value in ((3, 1.0), (1, 5.0)):
+        means = model.update_trackers(dict.fromkeys(model.trackers, value), num_images)
+    assert {float(mean) for mean in means.values()} == {2.0}
+
+
+@pytest.mark.parametrize("settings", [dict(y=np.zeros(4, "int32")), dict(batch_size=2)])
+def test_what_would_be_dropped_beside_batches_of_others_is_refused(settings):
+    dataset = tf.data.Dataset.from_tensor_slices(some_images(4)).batch(2)
+    with pytest.raises(ValueError, match="labels or batch_size stand beside a .*; leave them out"):
+        untrained(VAE).evaluate(dataset, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(validation_batch_size=2), "validation_batch_size is not supported"),
+        (dict(validation_data=(0, 0, 0)), "validation_data has 3 parts"),
+        (dict(batch_size=0), "batch_size is 0; expected a whole number"),
+    ],
+)
+def test_what_fit_does_not_take_is_named(settings, message):
+    model = untrained(VAE)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match=message):
+        model.fit(some_images(4), **settings)

@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from study import tables
-from trilemma.__main__ import weights_table
+from trilemma.training.pretrained import weights_table
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -196,7 +196,6 @@ def save_until(monkeypatch, number, name, arrays, **description):
     with monkeypatch.context() as patch, pytest.raises(Kill):
         patch.setattr(files, "write_safely", kill)
         save_arrays(name, arrays, **description)
-    load_arrays.cache_clear()  # Another process has read nothing yet.
     return calls[-1].name
 
 

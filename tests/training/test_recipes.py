@@ -41,8 +41,12 @@ SHAPES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("data_set", SHAPES)
-@pytest.mark.parametrize("family", FROZEN)
+# Nothing tells 1,000 modes apart: they have no names.
+PAIRS = [(family, data_set) for family in FROZEN for data_set in SHAPES]
+PAIRS.remove(("classifier", "stacked_mnist"))
+
+
+@pytest.mark.parametrize(("family", "data_set"), PAIRS)
 def test_recipe_is_the_one_of_the_table(family, data_set):
     recipe = get_recipe(f"{family}_{data_set}")
     keys = ("arguments", "epochs", "batch_size", "learning_rate", "jit_compile", "teacher", "weights")
@@ -65,7 +69,7 @@ def test_unknown_names_list_the_known_ones():
 
 def test_every_name_finds_its_own_recipe():
     names = recipe_names()
-    assert len(names) == len(set(names)) == len(RECIPES) * len(DATA_SETS)
+    assert sorted(names) == sorted(f"{family}_{data_set}" for family, data_set in PAIRS)
     assert [get_recipe(name).name for name in names] == names
 
 

@@ -139,7 +139,7 @@ def test_training_records_every_epoch(tmp_path):
     assert all(epoch["seconds"] > 0 for epoch in history)
     assert all(epoch["device"] == device.device_name() for epoch in history)
     assert int(model.optimizer.iterations) == 6
-    assert json.loads((tmp_path / "new" / "folder" / "history.json").read_text()) == history
+    assert newest_history(tmp_path / "new" / "folder") == history
 
 
 def test_training_keeps_samples_of_every_epoch(tmp_path):
@@ -183,7 +183,7 @@ def test_the_checkpoint_stays_until_it_is_discarded(tmp_path):
     discard_checkpoint(tmp_path)
     assert not list(tmp_path.glob("*.h5"))
     assert len(list(tmp_path.glob("epoch_*.npy"))) == 3
-    assert (tmp_path / "history.json").exists()
+    assert newest_history(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["toy", *SLOW])
@@ -260,11 +260,16 @@ def uninterrupted(tmp_path_factory):
     return types.SimpleNamespace(weights=model.get_weights(), losses=[row["loss"] for row in history])
 
 
+def newest_history(folder):
+    """The history that lies beside the newest checkpoint."""
+    return json.loads(max(folder.glob("epoch_*.json")).read_text())
+
+
 def check_like(uninterrupted, folder):
     """Trains on in a folder; the result must be that of a training that was never interrupted."""
     model, history = train(tiny_recipe("toy"), folder, verbose=0)
     assert epochs_of(history) == [1, 2, 3]
-    assert epochs_of(json.loads((folder / "history.json").read_text())) == [1, 2, 3]
+    assert epochs_of(newest_history(folder)) == [1, 2, 3]
     assert int(model.optimizer.iterations) == 6
     for one, other in zip(uninterrupted.weights, model.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -303,13 +308,13 @@ def test_kill_in_the_middle_of_an_epoch(tmp_path, uninterrupted):
 
 def test_kill_before_the_history_is_written(tmp_path, monkeypatch, uninterrupted):
     killed_in_epoch_two(monkeypatch, tmp_path, np, "save")
-    assert epochs_of(json.loads((tmp_path / "history.json").read_text())) == [1]
+    assert epochs_of(newest_history(tmp_path)) == [1]
     check_like(uninterrupted, tmp_path)
 
 
 def test_kill_between_history_and_checkpoint(tmp_path, monkeypatch, uninterrupted):
     killed_in_epoch_two(monkeypatch, tmp_path, Toy, "save_weights")
-    assert epochs_of(json.loads((tmp_path / "history.json").read_text())) == [1, 2]
+    assert epochs_of(newest_history(tmp_path)) == [1, 2]
     check_like(uninterrupted, tmp_path)
 
 
@@ -368,24 +373,20 @@ def test_whatever_damage_the_newest_checkpoint_has_training_goes_on(
         check_like(uninterrupted, tmp_path)
 
 
-def test_two_cut_checkpoints_mean_starting_anew(tmp_path, cut_short, uninterrupted):
-    cut_short(3, tiny_recipe("toy"), tmp_path)
-    for file in tmp_path.glob("*.h5"):
-        file.write_bytes(file.read_bytes()[:1000])
-    with pytest.warns(UserWarning, match="cannot be read"):
-        check_like(uninterrupted, tmp_path)
-
-
-def test_cut_first_checkpoint_means_starting_anew(tmp_path, uninterrupted):
+def test_checkpoints_of_which_none_can_be_read_are_kept_and_named(tmp_path):
     (tmp_path / "epoch_001.weights.h5").write_bytes(b"cut")
-    with pytest.warns(UserWarning, match="epoch_001.weights.h5 cannot be read"):
-        check_like(uninterrupted, tmp_path)
+    with (
+        pytest.warns(UserWarning, match="epoch_001.weights.h5 cannot be read"),
+        pytest.raises(ValueError, match=f"no checkpoint in {tmp_path} can be read; delete the folder"),
+    ):
+        train(tiny_recipe("toy"), tmp_path, verbose=0)
+    assert (tmp_path / "epoch_001.weights.h5").read_bytes() == b"cut"
 
 
 @pytest.mark.parametrize("share", [0, 0.5, None])
-def test_cut_or_missing_history_means_starting_anew(tmp_path, cut_short, uninterrupted, share):
+def test_cut_or_missing_history_gives_way_to_the_epoch_before(tmp_path, cut_short, uninterrupted, share):
     cut_short(3, tiny_recipe("toy"), tmp_path)
-    history = tmp_path / "history.json"
+    history = tmp_path / "epoch_002.json"
     content = history.read_text()
     if share is None:
         history.unlink()
@@ -397,10 +398,17 @@ def test_cut_or_missing_history_means_starting_anew(tmp_path, cut_short, uninter
 
 def test_checkpoint_beyond_its_history_gives_way_to_the_one_before(tmp_path, cut_short, uninterrupted):
     cut_short(3, tiny_recipe("toy"), tmp_path)
-    rows = json.loads((tmp_path / "history.json").read_text())
-    (tmp_path / "history.json").write_text(json.dumps(rows[:1]))
+    (tmp_path / "epoch_002.json").write_text((tmp_path / "epoch_001.json").read_text())
     with pytest.warns(UserWarning, match="lacks epochs before 2"):
         check_like(uninterrupted, tmp_path)
+
+
+def test_training_on_other_images_is_another_training(tmp_path, cut_short, monkeypatch):
+    cut_short(2, tiny_recipe("toy"), tmp_path)
+    images, labels = some_images()
+    monkeypatch.setattr(training, "load_images", lambda *_: (images[:-1], labels[:-1]))
+    with pytest.raises(ValueError, match=f"on {len(images)} images; expected .*on {len(images) - 1} images"):
+        train(tiny_recipe("toy"), tmp_path, verbose=0)
 
 
 def test_checkpoint_of_another_recipe_is_refused(tmp_path, cut_short):

@@ -1,7 +1,7 @@
 """What differs between TensorFlow and JAX, under the same names: all else in the package is `keras.ops` and NumPy.
 
-The training step lies here and not beside the recipes, since `fit` is a method of every model, and models know nothing
-of the trainings that a recipe describes.
+The training step is here, since `fit` is a method of every model, and models know nothing of the trainings that a
+recipe describes.
 """
 
 import keras

@@ -49,29 +49,34 @@ class Steps:
 
     def _train_on(self, state, data):
         images, labels = self.unpack(data)
-        moved = self.moved_variables()
+        trained = self.trained_variables()
         groups = self._state_variables(with_optimizer=True)
         variables = [variable for group in groups for variable in group]
         before = list(zip(variables, (value for values in state for value in values), strict=True))
 
         def losses_of(weights):
-            given = [pair for name in moved for pair in zip(moved[name], weights[name], strict=True)]
+            given = [pair for name in trained for pair in zip(trained[name], weights[name], strict=True)]
             with keras.StatelessScope([*before, *given]) as scope:
                 losses = self.compute_losses(images, labels, training=True)
-                scaled = {name: self.optimizers[name].scale_loss(losses[name]) for name in moved}
+                scaled = {name: self.optimizers[name].scale_loss(losses[name]) for name in trained}
             return scaled, (losses, [scope.get_current_value(variable) for variable in variables])
 
         with keras.StatelessScope(before) as scope:
-            weights = {name: [variable.value for variable in each] for name, each in moved.items()}
+            weights = {name: [variable.value for variable in each] for name, each in trained.items()}
             scaled, pull_back, (losses, after) = jax.vjp(losses_of, weights, has_aux=True)
             for variable, value in zip(variables, after, strict=True):  # random numbers and moving statistics
                 variable.assign(value)
-            for name, each in moved.items():
-                direction = {other: ops.full_like(value, other == name) for other, value in scaled.items()}
-                (gradients,) = pull_back(direction)
-                self.optimizers[name].apply(gradients[name], each)
+            for name, each in trained.items():
+                cotangents = {other: ops.full_like(value, other == name) for other, value in scaled.items()}
+                (gradients,) = pull_back(cotangents)
+                # Without hidden assignments, which for float16 lie in a branch of the compiled step.
+                optimizer, values = self.optimizers[name], [variable.value for variable in each]
+                states = [variable.value for variable in optimizer.variables]
+                values, states = optimizer.stateless_apply(states, gradients[name], values)
+                for variable, value in zip([*each, *optimizer.variables], [*values, *states], strict=True):
+                    variable.assign(value)
             self.update_averages()
-            logs = self.update_trackers(losses)
+            logs = self.update_trackers(losses, len(images))
         return logs, tuple([scope.get_current_value(variable) for variable in group] for group in groups)
 
     def test_step(self, state, data):
@@ -81,7 +86,7 @@ class Steps:
         variables = [variable for group in groups for variable in group]
         before = list(zip(variables, (value for values in state for value in values), strict=True))
         with keras.StatelessScope(before) as scope:
-            logs = self.update_trackers(self.compute_losses(images, labels, training=False))
+            logs = self.update_trackers(self.compute_losses(images, labels, training=False), len(images))
         return logs, tuple([scope.get_current_value(variable) for variable in group] for group in groups)
 
     def _state_variables(self, with_optimizer):
@@ -129,13 +134,13 @@ class _Scanned(keras.utils.PyDataset):
 
 def scans():
     """Whether many steps go into one call; on a CPU the gradient of a convolution in a loop is 14 times slower."""
-    return jax.default_backend() != "cpu"
+    return (jax.config.jax_default_device or jax.devices()[0]).platform != "cpu"
 
 
-def fit_data(batches):
-    """What feeds `fit`: `data.Batches` as they are, or, on an accelerator, from its own memory."""
+def fit_data(batches, training=True):
+    """What feeds `fit`: `data.Batches` as they are, or, in training on an accelerator, from its own memory."""
     fits = isinstance(batches.images, np.ndarray) and batches.images.nbytes <= SCAN_BYTES
-    return _Scanned(batches) if scans() and fits and batches.drop_remainder else batches
+    return _Scanned(batches) if training and scans() and fits and batches.drop_remainder else batches
 
 
 class _OneDevice:

@@ -18,23 +18,23 @@ class Steps:
     def train_step(self, data):
         """Moves the networks of every player down its own loss, and the averages after them."""
         images, labels = self.unpack(data)
-        moved = self.moved_variables()
+        trained = self.trained_variables()
         # Optimizers sum the gradients of all replicas, so each replica contributes its share.
         share = 1 / num_replicas()
         with tf.GradientTape(persistent=True) as tape:
             losses = self.compute_losses(images, labels, training=True)
-            scaled = {name: self.optimizers[name].scale_loss(losses[name]) * share for name in moved}
+            scaled = {name: self.optimizers[name].scale_loss(losses[name]) * share for name in trained}
         # All gradients come before the first step, which would change what the others are taken at.
-        gradients = {name: tape.gradient(scaled[name], variables) for name, variables in moved.items()}
-        for name, variables in moved.items():
+        gradients = {name: tape.gradient(scaled[name], variables) for name, variables in trained.items()}
+        for name, variables in trained.items():
             self.optimizers[name].apply(gradients[name], variables)
         self.update_averages()
-        return self.update_trackers(losses)
+        return self.update_trackers(losses, tf.shape(images)[0])
 
     def test_step(self, data):
         """Reports the losses of a batch."""
         images, labels = self.unpack(data)
-        return self.update_trackers(self.compute_losses(images, labels, training=False))
+        return self.update_trackers(self.compute_losses(images, labels, training=False), tf.shape(images)[0])
 
 
 class SeedGenerator(keras.random.SeedGenerator):
@@ -63,7 +63,7 @@ def input_gradients(function, inputs):
     return tape.gradient(outputs, inputs)
 
 
-def fit_data(batches):
+def fit_data(batches, training=True):
     """`data.Batches` as the tf.data.Dataset that feeds `fit`: one epoch per iteration, one batch read ahead."""
     size = batches.batch_size if batches.drop_remainder else None
 

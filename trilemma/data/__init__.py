@@ -1,6 +1,6 @@
 """Data sets, files and folders of images, labels, batches."""
 
-from trilemma.data.batches import Batches, as_float, check_images, check_labels, check_sides, make_dataset
+from trilemma.data.batches import Batches, as_float, check_images, check_labels, check_sides, make_dataset, whole_number
 from trilemma.data.datasets import (
     DATA_SETS,
     SAMPLE_DIR,
@@ -14,5 +14,5 @@ from trilemma.data.datasets import (
 
 __all__ = [
     "DATA_SETS", "SAMPLE_DIR", "Batches", "DataSet", "SampleWarning", "all_images", "as_float", "check_images",
-    "check_labels", "check_sides", "get_data_set", "load_images", "make_dataset", "stack_digits",
+    "check_labels", "check_sides", "get_data_set", "load_images", "make_dataset", "stack_digits", "whole_number",
 ]  # fmt: skip

@@ -1,9 +1,20 @@
 """The door for images and labels, and the batches that `fit` takes."""
 
+import numbers
+
 import keras
 import numpy as np
 
 from trilemma.data.folders import ImageFiles
+
+
+def whole_number(name, value, least=1, most=None):
+    """Returns a whole number of any type as an int, or refuses it by its name."""
+    whole = isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer()
+    if not whole or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"in {least} ... {most}"
+        raise ValueError(f"{name} is {value!r}; expected a whole number {limits}.")
+    return int(value)
 
 
 def check_images(images, image_shape=None, name="images"):
@@ -125,6 +136,7 @@ class Batches(keras.utils.PyDataset):
         return self.images[chosen] if self.labels is None else (self.images[chosen], self.labels[chosen])
 
     def __iter__(self):
+        self.on_epoch_end()  # Whoever read the last batch before need not have asked for one more.
         for index in range(len(self)):
             yield self[index]
         self.on_epoch_end()
@@ -155,10 +167,9 @@ def make_dataset(images, labels=None, batch_size=128, shuffle=True, drop_remaind
     images = check_images(images)
     if labels is not None:
         labels = check_labels(labels, len(images), None)
-    if isinstance(batch_size, bool) or batch_size != int(batch_size) or batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size!r}; expected a whole number of at least 1.")
+    batch_size = whole_number("batch_size", batch_size)
     if len(images) < (batch_size if drop_remainder else 1):
         raise ValueError(
             f"{len(images)} images do not fill one batch of {batch_size}; lower batch_size or set drop_remainder=False."
         )
-    return Batches(images, labels, int(batch_size), shuffle, drop_remainder, seed)
+    return Batches(images, labels, batch_size, shuffle, drop_remainder, seed)

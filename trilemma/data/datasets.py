@@ -37,7 +37,8 @@ class DataSet:
         title: what a person calls it.
         download: function () -> ((images, labels), (images, labels)) of training and test; None where there is none.
         folder: the folder of images that it is read from, see `folders.load_folder`; None elsewhere.
-        made_from: data set from whose images and labels `make` makes this one's; None elsewhere.
+        made_from: data set from whose images and labels `make` makes this one's, wherever they come from; None
+            elsewhere.
         make: function (images, labels) -> (images, labels).
     """
 
@@ -53,8 +54,8 @@ class DataSet:
 
     @property
     def num_classes(self):
-        """Number of class names."""
-        return len(self.class_names)
+        """Number of class names; None without any."""
+        return len(self.class_names) or None
 
 
 def stack_digits(images, labels, seed=0):

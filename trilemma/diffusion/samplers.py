@@ -7,6 +7,7 @@ shape. So nothing is hidden in a loop, and the same code runs on every backend.
 import numpy as np
 from keras import ops
 
+from trilemma.data import whole_number
 from trilemma.diffusion import schedules
 
 
@@ -86,11 +87,10 @@ def spaced_timesteps(num_timesteps, num_steps, power=1.0):
     Returns:
         int array, falling from T; its length is num_steps, or less where steps would coincide.
     """
-    if num_steps != int(num_steps) or not 1 <= num_steps <= num_timesteps:
-        raise ValueError(f"num_steps is {num_steps}; expected 1 ... {num_timesteps}, the timesteps of the schedule.")
+    num_steps = whole_number("num_steps", num_steps, 1, num_timesteps)
     if not power > 0:
         raise ValueError(f"power is {power}; expected a number above 0.")
-    shares = np.linspace(0, 1, int(num_steps) + 1)[1:] ** power
+    shares = np.linspace(0, 1, num_steps + 1)[1:] ** power
     return np.unique(np.maximum(np.ceil(shares * num_timesteps - 1e-9), 1).astype("int32"))[::-1]
 
 

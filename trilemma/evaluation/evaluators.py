@@ -23,10 +23,12 @@ class FeatureEvaluator:
     def __init__(self, data_set):
         self.data_set = data_set
         self.classifier_name, self.reference_name = f"classifier_{data_set.name}", f"reference_{data_set.name}"
-        if self.classifier_name not in pretrained.pretrained_index():
+        index, remedy = pretrained.pretrained_index(), f"python -m trilemma train {self.classifier_name}"
+        if not is_trained(data_set):
+            raise ValueError(f"there is no evaluator of {data_set.name} yet; train it: {remedy}")
+        if index[self.reference_name].get("classifier_sha256") != index[self.classifier_name]["sha256"]:
             raise ValueError(
-                f"there is no evaluator of {data_set.name} yet; train it: python -m trilemma train "
-                f"{self.classifier_name}"
+                f"the reference features of {data_set.name} are not those of its classifier; train it again: {remedy}"
             )
         self.weights = (self.classifier_name, self.reference_name)
         self.most_images = len(pretrained.load_arrays(self.reference_name)["labels"])
@@ -83,8 +85,14 @@ class ModeEvaluator:
 EVALUATORS = {"features": FeatureEvaluator, "modes": ModeEvaluator}
 
 
+def is_trained(data_set):
+    """Whether classifier and reference of a data set, or of the one that it is made from, are there."""
+    name = data_set.made_from or data_set.name
+    return {f"classifier_{name}", f"reference_{name}"} <= pretrained.pretrained_index().keys()
+
+
 @functools.cache
-def _make_evaluator(data_set):
+def _make_evaluator(data_set, checksums):
     return EVALUATORS[data_set.evaluator](data_set)
 
 
@@ -94,7 +102,9 @@ def evaluator_of(name):
     Raises:
         ValueError: unknown name, or an evaluator that was never trained.
     """
-    return _make_evaluator(get_data_set(name))
+    # New weights, by this process or another, make a new evaluator.
+    checksums = tuple(sorted((file, entry["sha256"]) for file, entry in pretrained.pretrained_index().items()))
+    return _make_evaluator(get_data_set(name), checksums)
 
 
 def save_reference(name, data_dir=None):
@@ -105,5 +115,6 @@ def save_reference(name, data_dir=None):
     images = images[np.random.default_rng(0).permutation(len(images))]
     classifier = pretrained.load_pretrained(f"classifier_{name}", dtype="float32")
     features, labels = classifier.embed(images)
-    pretrained.save_arrays(f"reference_{name}", {"features": features, "labels": labels.astype("uint8")})
-    _make_evaluator.cache_clear()
+    made_by = pretrained.pretrained_index()[f"classifier_{name}"]["sha256"]
+    arrays = {"features": features, "labels": labels.astype("uint8")}
+    pretrained.save_arrays(f"reference_{name}", arrays, classifier_sha256=made_by)

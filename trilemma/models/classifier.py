@@ -6,7 +6,7 @@ from keras import layers, ops
 
 from trilemma import backend
 from trilemma.data import as_float, check_images, make_dataset
-from trilemma.models.contract import TrainableModel
+from trilemma.models.trainable import TrainableModel
 
 FEATURE_SIZE = 128
 
@@ -41,7 +41,7 @@ class Classifier(TrainableModel):
     Args:
         image_shape: (height, width, channels).
         num_classes: number of classes.
-        seed: as every model has one.
+        seed: as every model has one; what is random here, shifts and dropout, follows `keras.utils.set_random_seed`.
     """
 
     loss_names = ("loss", "accuracy")

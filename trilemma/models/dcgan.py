@@ -3,9 +3,9 @@
 import keras
 from keras import layers, ops
 
-from trilemma.data import check_sides
+from trilemma.data import check_sides, whole_number
 from trilemma.models.adversarial import LOSS_NAMES, adversarial_losses
-from trilemma.models.contract import GenerativeModel, whole_number
+from trilemma.models.contract import GenerativeModel
 
 
 def _initializer():
@@ -89,7 +89,7 @@ class DCGAN(GenerativeModel):
         check_sides(image_shape, 4)
         self.latent_size = whole_number("latent_size", latent_size)
         with self.precision():
-            self.generator = build_generator(image_shape, latent_size, generator_width, batch_normalization)
+            self.generator = build_generator(image_shape, self.latent_size, generator_width, batch_normalization)
             self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
         self.networks = {"generator": (self.generator,), "discriminator": (self.discriminator,)}
 

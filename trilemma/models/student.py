@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from trilemma.data import whole_number
 from trilemma.diffusion import samplers, schedules
-from trilemma.models.contract import whole_number
 from trilemma.models.ddpm import DDPM
 
 
@@ -49,7 +49,8 @@ class Student(DDPM):
     """
 
     def __init__(self, image_shape=(28, 28, 1), most_steps=16, **kwargs):
-        if whole_number("most_steps", most_steps, 4) & (most_steps - 1):
+        most_steps = whole_number("most_steps", most_steps, 4)
+        if most_steps & (most_steps - 1):
             raise ValueError(f"most_steps is {most_steps}; expected a power of two, at least 4.")
         if "prediction" in kwargs:
             raise ValueError(
@@ -84,7 +85,7 @@ class Student(DDPM):
         """
         shared = ("image_shape", "num_timesteps", "schedule", "prediction", "widths", "patch_size")
         needed = {**self.config, "prediction": "velocity"}
-        differing = {key: teacher.config[key] for key in shared if teacher.config[key] != needed[key]}
+        differing = {key: teacher.config.get(key) for key in shared if teacher.config.get(key) != needed[key]}
         if differing:
             wanted = {key: needed[key] for key in differing}
             raise ValueError(f"the teacher has {differing}; the student needs {wanted}.")
@@ -154,7 +155,8 @@ class Student(DDPM):
         Returns:
             The model itself.
         """
-        if whole_number("num_steps", num_steps, 1, self.most_steps) & (num_steps - 1):
+        num_steps = whole_number("num_steps", num_steps, 1, self.most_steps)
+        if num_steps & (num_steps - 1):
             raise ValueError(f"num_steps is {num_steps}; expected a power of two, 1 ... {self.most_steps}.")
         super().use_sampler("ddim", num_steps)
         stops = np.append(self._timesteps(), 0)

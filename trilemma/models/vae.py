@@ -5,8 +5,8 @@ import math
 import keras
 from keras import layers, ops
 
-from trilemma.data import check_sides
-from trilemma.models.contract import GenerativeModel, whole_number
+from trilemma.data import check_sides, whole_number
+from trilemma.models.contract import GenerativeModel
 
 
 def build_encoder(image_shape, latent_size):
@@ -94,8 +94,8 @@ class VAE(GenerativeModel):
         self.latent_size = whole_number("latent_size", latent_size)
         self.beta = beta
         with self.precision():
-            self.encoder = build_encoder(image_shape, latent_size)
-            self.decoder = build_decoder(image_shape, latent_size)
+            self.encoder = build_encoder(image_shape, self.latent_size)
+            self.decoder = build_decoder(image_shape, self.latent_size)
         self.networks = {"encoder": (self.encoder,), "decoder": (self.decoder,)}
 
     def call(self, images, training=False):

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import safetensors.numpy
 
-from trilemma import files
+from trilemma import files, records
 from trilemma.training import recipes
 
 WEIGHTS_DIR = pathlib.Path(__file__).parent.parent / "weights"
@@ -47,6 +47,11 @@ def load_pretrained(name, **kwargs):
     recipe = recipes.get_recipe(name)
     tensors = load_arrays(recipe.weights_name)
     model = recipe.build(**kwargs)
+    needed = {f"{prefix}/{i:03d}" for prefix, each in model.networks.items() for i in range(len(each[0].weights))}
+    if needed != tensors.keys():
+        raise ValueError(
+            f"the weights of {name} have {len(tensors)} arrays; its recipe builds a model with {len(needed)}. {_REMEDY}"
+        )
     for prefix, networks in model.networks.items():
         for network in networks:
             network.set_weights([tensors[f"{prefix}/{i:03d}"] for i in range(len(network.weights))])
@@ -105,7 +110,6 @@ def save_arrays(name, arrays, **description):
         _write_index(folder, {**index, name: {**entry, "replaces": index.get(name)}})
         files.write_safely(folder / f"{name}.safetensors", content)
         _write_index(folder, {**index, name: entry})
-    load_arrays.cache_clear()
     return folder
 
 
@@ -127,20 +131,45 @@ def _write_index(folder, index):
     files.write_safely(folder / "index.json", json.dumps(index, indent=1, sort_keys=True) + "\n")
 
 
-@functools.cache
 def load_arrays(name):
     """Reads `<name>.safetensors` after checking it: a dict of arrays, floats as float32.
 
     Errors as in `load_pretrained`.
     """
     folder = WORKING_DIR if name in _read_index(WORKING_DIR) else WEIGHTS_DIR
-    path, index = folder / f"{name}.safetensors", _read_index(folder)
-    if name not in index or not path.exists():
-        raise FileNotFoundError(f"the weights file {path} is missing. {_REMEDY}")
+    path = folder / f"{name}.safetensors"
+    for _ in range(2):  # Between the index and the file another process may have replaced both.
+        index = _read_index(folder)
+        if name not in index or not path.exists():
+            raise FileNotFoundError(f"the weights file {path} is missing. {_REMEDY}")
+        arrays = _read_arrays(path, index[name]["sha256"])
+        if arrays is not None:
+            return arrays
+    raise ValueError(f"the weights file {path} was cut or changed: its SHA-256 is not the one in index.json. {_REMEDY}")
+
+
+@functools.cache
+def _known_arrays(path, sha256):
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != index[name]["sha256"]:
-        raise ValueError(
-            f"the weights file {path} was cut or changed: its SHA-256 is not the one in index.json. {_REMEDY}"
-        )
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(path)
     arrays = safetensors.numpy.load(content)
     return {key: value.astype("float32") if value.dtype.kind == "f" else value for key, value in arrays.items()}
+
+
+def _read_arrays(path, sha256):
+    """The arrays of a file, None if it has another checksum."""
+    try:
+        return _known_arrays(path, sha256)
+    except ValueError:
+        return None
+
+
+def weights_table():
+    """Every shipped weights file as a Markdown table."""
+    rows = [{"file": name, **entry} for name, entry in pretrained_index().items()]
+    for row in rows:
+        if "minutes" in row:
+            row["minutes"] = ", ".join(f"{value:.1f} ({name})" for name, value in row["minutes"].items())
+    columns = {"file": "", "bytes": ",d", "parameters": ",d", "epoch": "d", "minutes": "", "command": ""}
+    return records.markdown_table(rows, columns | {"sha256": ".12"})

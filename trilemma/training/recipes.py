@@ -5,6 +5,7 @@ import inspect
 
 from trilemma.data import DATA_SETS, get_data_set
 from trilemma.models.classifier import Classifier
+from trilemma.models.contract import GenerativeModel
 from trilemma.models.dcgan import DCGAN
 from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
@@ -56,6 +57,11 @@ class Recipe:
     def labelled(self):
         """Whether it is trained on images and labels."""
         return "num_classes" in inspect.signature(self.model).parameters
+
+    @property
+    def draws(self):
+        """Whether its model draws images."""
+        return issubclass(self.model, GenerativeModel)
 
     def build(self, **kwargs):
         """Builds the untrained model; `kwargs` are the name and dtype of a Keras model."""
@@ -111,9 +117,19 @@ CHANGES = {
 }
 
 
+def _all_names():
+    """Name -> (family, data set), of every family on every data set that has the labels it needs."""
+    return {
+        f"{family}_{data_set}": (family, data_set)
+        for family, recipe in RECIPES.items()
+        for data_set, entry in DATA_SETS.items()
+        if entry.num_classes or not recipe.labelled
+    }
+
+
 def recipe_names():
-    """The names that `get_recipe` knows: every family on every data set."""
-    return [f"{family}_{data_set}" for family in RECIPES for data_set in DATA_SETS]
+    """The names that `get_recipe` knows."""
+    return list(_all_names())
 
 
 def get_recipe(name):
@@ -122,12 +138,11 @@ def get_recipe(name):
     Raises:
         ValueError: unknown name; the message lists the known families and data sets.
     """
-    for family, recipe in RECIPES.items():
-        for data_set in DATA_SETS:
-            if name == f"{family}_{data_set}":
-                changes = dict(CHANGES.get((family, data_set), {}))
-                changes["arguments"] = {**recipe.arguments, **changes.get("arguments", {})}
-                return dataclasses.replace(recipe, family=family, data_set=data_set, **changes)
-    raise ValueError(
-        f"unknown model {name!r}; expected <family>_<data set>, one of {sorted(RECIPES)} and of {sorted(DATA_SETS)}."
-    )
+    if name not in _all_names():
+        raise ValueError(
+            f"unknown model {name!r}; expected <family>_<data set>, of {sorted(RECIPES)} and {sorted(DATA_SETS)}."
+        )
+    family, data_set = _all_names()[name]
+    recipe, changes = RECIPES[family], dict(CHANGES.get((family, data_set), {}))
+    changes["arguments"] = {**recipe.arguments, **changes.get("arguments", {})}
+    return dataclasses.replace(recipe, family=family, data_set=data_set, **changes)

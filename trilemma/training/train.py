@@ -14,10 +14,9 @@ from trilemma.training import pretrained
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Ends every epoch with samples, a row of the history, and, when both are safe, a checkpoint.
+    """After every epoch: samples, then the history, then the weights; the last two checkpoints stay.
 
-    The number of an epoch is part of the name of its checkpoint, so no second file can contradict it. The one before
-    is kept too.
+    The number of an epoch is part of the names, and the weights come last, so that a checkpoint is whole or not there.
     """
 
     def __init__(self, folder, history, draws):
@@ -29,18 +28,23 @@ class _Epochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         number = epoch + 1
-        logs["seconds"] = time.perf_counter() - self.start
+        seconds = time.perf_counter() - self.start
         if self.draws:
             labels = None if self.model.num_classes is None else np.arange(10) % self.model.num_classes
             images = np.round(self.model.generate(10, labels, seed=0) * 255).astype("uint8")
             np.save(self.folder / f"epoch_{number:03d}.npy", images)
         losses = {key: float(value) for key, value in logs.items()}
-        self.history.append({"epoch": number, **losses, "device": device.device_name()})
-        files.write_safely(self.folder / "history.json", json.dumps(self.history))
+        self.history.append({"epoch": number, **losses, "seconds": seconds, "device": device.device_name()})
+        files.write_safely(_history(self.folder, number), json.dumps(self.history))
         unfinished = self.folder / "unfinished.weights.h5"
         self.model.save_weights(unfinished)
         unfinished.replace(_checkpoint(self.folder, number))
-        _checkpoint(self.folder, number - 2).unlink(missing_ok=True)
+        for older in (_checkpoint(self.folder, number - 2), _history(self.folder, number - 2)):
+            older.unlink(missing_ok=True)
+
+
+def _history(folder, number):
+    return folder / f"epoch_{number:03d}.json"
 
 
 def _checkpoint(folder, number):
@@ -63,8 +67,8 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
 
     Args:
         recipe: recipes.Recipe; where there are fewer images than its batch_size, all of them make a batch.
-        checkpoint_dir: folder of this run alone: checkpoints, `history.json`, and of generative models
-            `epoch_<n>.npy`, ten images (10, height, width, channels) uint8 from one fixed seed.
+        checkpoint_dir: folder of this run alone: of the last two epochs weights and history so far, and of generative
+            models `epoch_<n>.npy`, ten images (10, height, width, channels) uint8 from one fixed seed.
         data_dir: see `data.load_images`.
         verbose, callbacks: see `keras.Model.fit`.
 
@@ -74,8 +78,8 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
             device.
 
     Raises:
-        ValueError: the folder holds the checkpoint of an interrupted training of another recipe, or another process
-            trains in it.
+        ValueError: the folder holds checkpoints of an interrupted training of another recipe or of other images, or
+            none that can be read, or another process trains in it.
     """
     folder = pathlib.Path(checkpoint_dir)
     with files.locked(folder, wait=False):
@@ -86,36 +90,40 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
             batch_size=min(recipe.batch_size, len(images)),
             seed=recipe.seed,
         )
-        model, history = _resume(recipe, folder, recipe.epochs * len(batches))
+        model, history = _resume(recipe, folder, recipe.epochs * len(batches), len(images))
         batches.epoch = len(history)  # The order of the images goes on too.
-        callbacks = [*callbacks, _Epochs(folder, history, draws=hasattr(model, "generate"))]
+        callbacks = [*callbacks, _Epochs(folder, history, draws=recipe.draws)]
         model.fit(batches, initial_epoch=len(history), epochs=recipe.epochs, callbacks=callbacks, verbose=verbose)
     return model, history
 
 
-def _resume(recipe, folder, num_steps):
+def _resume(recipe, folder, num_steps, num_images):
     """The model as the newest whole checkpoint has it, and the history up to there; untrained and empty without one."""
-    owner, history_file = folder / "recipe.txt", folder / "history.json"
-    checkpoints = sorted(folder.glob("epoch_*.weights.h5"), reverse=True)
-    if checkpoints and owner.exists() and owner.read_text() != repr(recipe):
+    owner, training = folder / "recipe.txt", f"{recipe!r} on {num_images} images"
+    names = [file.name.removeprefix("epoch_").removesuffix(".weights.h5") for file in folder.glob("epoch_*.weights.h5")]
+    numbers = sorted(map(int, names), reverse=True)
+    if numbers and owner.exists() and owner.read_text() != training:
         raise ValueError(
             f"{folder} holds the checkpoint of an interrupted training of another recipe, "
-            f"{owner.read_text()}; expected {recipe!r}. Delete the folder to start anew."
+            f"{owner.read_text()}; expected {training}. Delete the folder to start anew."
         )
-    files.write_safely(owner, repr(recipe))
-    for checkpoint in checkpoints:
+    files.write_safely(owner, training)
+    for number in numbers:
         model = _seeded(recipe, num_steps)
         try:
-            history = json.loads(history_file.read_text())
-            number = int(checkpoint.name.removeprefix("epoch_").removesuffix(".weights.h5"))
-            if [row["epoch"] for row in history[:number]] == list(range(1, number + 1)):
-                model.load_weights(checkpoint)
-                return model, history[:number]
-            raise ValueError(f"{history_file} lacks epochs before {number}")
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            warnings.warn(f"{checkpoint} cannot be read ({error}); going on from an earlier one.", stacklevel=3)
-    for file in [history_file, *folder.glob("epoch_*")]:
-        file.unlink(missing_ok=True)
+            history = json.loads(_history(folder, number).read_text())
+            if [row["epoch"] for row in history] != list(range(1, number + 1)):
+                raise ValueError(f"its history lacks epochs before {number}")
+            model.load_weights(_checkpoint(folder, number))
+            return model, history
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            warnings.warn(
+                f"{_checkpoint(folder, number)} cannot be read ({error}); trying an earlier one.", stacklevel=3
+            )
+    if numbers:
+        raise ValueError(f"no checkpoint in {folder} can be read; delete the folder to start anew.")
+    for file in folder.glob("epoch_*"):
+        file.unlink()
     return _seeded(recipe, num_steps), []
 
 
