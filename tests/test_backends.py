@@ -9,6 +9,10 @@ import fingerprints
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+
+from trilemma import backend
+from trilemma.data import make_dataset
 
 SCRIPT = pathlib.Path(fingerprints.__file__)
 ALL_MODELS = pytest.mark.parametrize("name", list(fingerprints.MODELS))
@@ -76,6 +80,29 @@ def test_evaluation_is_the_same_where_training_takes_many_steps_in_one_call(on_j
     stepwise, scanned = (on_jax[f"scanned/{name}/{many}/evaluated"] for many in (False, True))
     assert np.all(np.isfinite(scanned))
     np.testing.assert_allclose(scanned, stepwise, rtol=1e-3, atol=1e-4)
+
+
+def test_many_steps_in_one_call_are_for_whole_batches_that_fit_into_memory(monkeypatch):
+    pytest.importorskip("jax")
+    from trilemma.backend import jax_backend
+
+    monkeypatch.setattr(jax_backend, "scans", lambda: True)
+    images = np.zeros((10, 2, 2, 1), "uint8")
+    whole, with_rest = (make_dataset(images, batch_size=4, drop_remainder=drop) for drop in (True, False))
+    assert isinstance(jax_backend.fit_data(whole), jax_backend._Scanned)
+    assert jax_backend.fit_data(with_rest) is with_rest
+    assert jax_backend.fit_data(whole, training=False) is whole
+    monkeypatch.setattr(jax_backend, "SCAN_BYTES", images.nbytes - 1)
+    assert jax_backend.fit_data(whole) is whole
+
+
+def test_xla_compiles_where_it_is_asked_to():
+    def function(x):
+        return tf.strings.to_number(tf.strings.as_string(x))  # XLA knows no strings.
+
+    assert float(backend.compile_function(function, [], False)(tf.constant(2.0))) == 2
+    with pytest.raises(tf.errors.InvalidArgumentError, match="XLA"):
+        backend.compile_function(function, [], True)(tf.constant(2.0))
 
 
 def test_half_precision_trains_on_jax_with_a_scale_for_every_loss(on_jax):

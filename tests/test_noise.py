@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
+from trilemma import noise
 from trilemma.noise import standard_normal, threefry
 
 MANY = 200_000
@@ -87,6 +88,13 @@ def test_tails_are_as_long_as_they_should_be():
     for limit in (2, 3, 4):
         expected = 2 * stats.norm.sf(limit) * numbers.size
         assert np.sum(numbers > limit) == pytest.approx(expected, abs=4 * np.sqrt(expected))
+
+
+@pytest.mark.parametrize(("word", "radius"), [(0, np.sqrt(48 * np.log(2))), (2**32 - 1, 0)])
+def test_the_rarest_words_give_the_longest_number_and_zero(monkeypatch, word, radius):
+    """The radius is uniform on (0, 1] before its logarithm: one word in 2^24 must not make it infinite."""
+    monkeypatch.setattr(noise, "threefry", lambda *_: [np.full((1, 1), each, "uint32") for each in (word, 0)])
+    np.testing.assert_allclose(drawn(shape=(2,))[0], [radius, 0], atol=1e-6)
 
 
 def test_images_draws_and_seeds_are_independent():

@@ -42,6 +42,17 @@ def test_manifold_decodes_a_grid_of_normal_quantiles():
     np.testing.assert_allclose(grid[::-1, 0, 1], quantiles, atol=1e-6)
 
 
+def test_labels_of_a_manifold_stand_at_the_latents_of_their_cells():
+    axes = plotting.plot_manifold(lambda latents: np.zeros((len(latents), 2, 2, 1)), size=5).axes[0]
+    height, width = axes.images[0].get_array().shape[:2]
+    grid = plotting.quantile_grid(5).reshape(5, 5, 2)  # rows of cells from the top, as in the picture
+    assert axes.yaxis_inverted()
+    for axis, side, latents in ((axes.xaxis, width, grid[0, :, 0]), (axes.yaxis, height, grid[:, 0, 1])):
+        cells = [int(tick / side * 5) for tick in axis.get_ticklocs()]
+        assert sorted(cells) == [0, 2, 4]
+        assert [label.get_text() for label in axis.get_ticklabels()] == [f"{latents[cell]:.1f}" for cell in cells]
+
+
 def test_animation_has_one_frame_per_step_and_rests_on_the_last(tmp_path):
     frames = np.linspace(0, 1, 4)[:, None, None, None, None] * np.ones((1, 5, 6, 6, 1))
     plotting.save_animation(frames, tmp_path / "steps.gif")

@@ -181,6 +181,14 @@ def test_sides_must_be_divisible():
             check_sides(shape, 4)
 
 
+def test_an_epoch_counts_once_its_last_batch_was_read():
+    batches = make_dataset(np.zeros((6, 2, 2, 1), "uint8"), batch_size=2, seed=0)
+    for _ in zip(range(3), batches, strict=False):  # never asks for a fourth batch
+        pass
+    next(iter(batches))
+    assert batches.epoch == 1
+
+
 def test_an_epoch_that_was_not_read_to_its_end_does_not_count():
     batches = make_dataset(np.zeros((6, 2, 2, 1), "uint8"), batch_size=2, seed=0)
     batches.on_epoch_end()

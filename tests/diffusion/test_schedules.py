@@ -51,6 +51,12 @@ def test_cosine_schedule_is_equation_17_of_nichol_and_dhariwal():
     np.testing.assert_allclose(make_schedule("cosine", 100).alpha_bars[:-1], expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize(("name", "num_timesteps"), [("cosine", 2), ("cosine", 1000), ("linear", 2), ("linear", 20)])
+def test_betas_end_at_999_thousandths(name, num_timesteps):
+    betas = make_schedule(name, num_timesteps).betas
+    assert betas[-1] == betas.max() == 0.999
+
+
 @pytest.mark.parametrize("num_timesteps", [1, 4, 8])
 def test_variance_preserving_schedule_is_that_of_xiao_et_al(num_timesteps):
     steps = np.arange(1, num_timesteps + 1)

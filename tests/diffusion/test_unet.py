@@ -61,6 +61,12 @@ def test_group_normalisation_of_a_constant_is_zero_and_keeps_half_precision():
     np.testing.assert_allclose(np.asarray(output, "float32"), 0, atol=0.01)
 
 
+def test_group_normalisation_of_large_constants_is_finite():
+    # The mean square may come out smaller than the squared mean, by more than epsilon.
+    constants = np.linspace(1e2, 1e4, 200, dtype="float32")[:, None, None, None] * np.ones((1, 7, 7, 4), "float32")
+    assert np.all(np.isfinite(GroupNormalization(2)(constants)))
+
+
 @pytest.mark.parametrize("image_shape, widths, patch_size", [((8, 8, 1), (8, 16), 2), ((12, 8, 3), (8,), 4)])
 def test_output_has_the_shape_of_the_images(image_shape, widths, patch_size, random):
     network = build_unet(image_shape, widths, patch_size=patch_size)

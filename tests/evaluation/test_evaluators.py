@@ -97,6 +97,13 @@ def test_features_are_computed_in_float32_whatever_the_policy_is(untrained_class
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
 
 
+def test_a_reference_is_computed_in_float32_whatever_the_policy_is(untrained_classifier):
+    before = pretrained.load_arrays("reference_mnist")["features"]
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    save_reference("mnist")
+    np.testing.assert_array_equal(pretrained.load_arrays("reference_mnist")["features"], before)
+
+
 def test_a_new_reference_makes_a_new_evaluator(untrained_classifier):
     first = evaluator_of("mnist")
     assert evaluator_of("mnist") is first

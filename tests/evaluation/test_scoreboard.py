@@ -1,3 +1,4 @@
+import hashlib
 import time
 
 import numpy as np
@@ -141,6 +142,14 @@ def test_score_adds_speed_and_size(untrained_classifier):
     assert row["images_per_second"] > 0
     expected = score_images(model.generate(20, seed=3, batch_size=8), "mnist")
     assert {name: row[name] for name in SCORES} == pytest.approx(expected)
+
+
+def test_checksum_is_of_the_images_rounded_to_8_bits(untrained_classifier, monkeypatch, random):
+    nearest = random.integers(1, 255, (20, 28, 28, 1))
+    images = ((nearest + random.uniform(-0.4, 0.4, nearest.shape)) / 255).astype("float32")
+    monkeypatch.setattr(scoreboard, "timed_generate", lambda *_: (images, 1.0))
+    row = score(VAE(seed=0), "mnist", num_images=20)
+    assert row["images_sha256"] == hashlib.sha256(nearest.astype("uint8").tobytes()).hexdigest()
 
 
 @pytest.mark.parametrize("shape", [(20, 28, 28), (20, 28, 28, 3), (20, 32, 32, 1), (28, 28, 1)])

@@ -48,6 +48,15 @@ def test_augmentation_moves_images_by_two_pixels_at_most():
     assert len(np.unique(offsets, axis=0)) == 25
 
 
+def test_augmentation_moves_by_whole_pixels_and_changes_no_value(random):
+    shift = next(layer for layer in tiny_classifier().network.layers if isinstance(layer, layers.RandomTranslation))
+    images = random.random((100, 8, 8, 1), "float32")
+    shifted = np.asarray(shift(images, training=True))
+    assert np.abs(shifted - images).max() > 0
+    for image, moved in zip(images, shifted, strict=True):
+        assert set(np.unique(moved)) <= {0.0, *np.unique(image)}  # What moves in from the border is 0.
+
+
 def test_features_are_float32_under_mixed_precision(random):
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     assert tiny_classifier().embed(random.random((2, 8, 8, 1), "float32"))[0].dtype == "float32"

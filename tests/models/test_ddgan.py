@@ -218,6 +218,18 @@ def test_sampling_follows_the_process_down_to_what_the_generator_draws(num_times
     assert len({latents[0, 0] for _, _, latents in given}) == num_timesteps
 
 
+def test_noise_and_latents_of_all_steps_are_draws_of_their_own():
+    model, drawn = tiny_ddgan(num_timesteps=3), []
+    model.ema_generator = constant_generator(0.6, [])
+
+    def draw_noise(draw, shape):
+        drawn.append(int(draw))
+        return noise_of(2)(draw, shape)
+
+    model.sample(draw_noise)
+    assert len(set(drawn)) == len(drawn) == 1 + 2 * 3
+
+
 def test_average_follows_the_generator(random):
     model = tiny_ddgan(run_eagerly=True)
     before = model.ema_generator.get_weights()

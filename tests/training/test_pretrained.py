@@ -244,6 +244,19 @@ def test_a_kill_of_one_file_leaves_the_other_entries(weights_dir, monkeypatch):
     }  # fmt: skip
 
 
+def test_weights_that_are_replaced_while_they_are_read_are_read_again(weights_dir, monkeypatch):
+    save_arrays("ddpm_mnist", values(1))
+    read = pretrained._read_arrays
+
+    def replace_and_read(path, sha256):
+        monkeypatch.setattr(pretrained, "_read_arrays", read)
+        save_arrays("ddpm_mnist", values(2))
+        return read(path, sha256)
+
+    monkeypatch.setattr(pretrained, "_read_arrays", replace_and_read)
+    assert load_arrays("ddpm_mnist")["weights"].tolist() == [2] * 5
+
+
 @pytest.mark.filterwarnings("ignore:.*fork")
 def test_saves_of_two_processes_lose_nothing(weights_dir):
     def save_many(prefix):
