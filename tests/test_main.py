@@ -189,13 +189,14 @@ def test_list_names_models_and_weights(run, workplace, capsys):
     pretrained.save_arrays("reference_mnist", {"labels": np.zeros(1000, "uint8")})
     pretrained.save_arrays("toy_mnist", {"w": np.zeros(1)}, minutes={"a CPU": 2.0, "a GPU": 0.5}, epoch=7, command="x")
     run("list")
-    models, empty, header, _, row, toy = capsys.readouterr().out.splitlines()
+    models, empty, header, _, row, toy, _, note = capsys.readouterr().out.splitlines()
     assert (models, empty) == ("models: bright_mnist, toy_mnist", "")
     assert header == "| file | bytes | parameters | epoch | minutes | command | sha256 |"
     sha256 = pretrained.pretrained_index()["reference_mnist"]["sha256"]
     assert row.startswith("| reference_mnist | 1,0")
     assert row.endswith(f"| – | – | – | – | {sha256[:12]} |")
     assert "| – | 7 | 2.0 (a CPU), 0.5 (a GPU) | x |" in toy
+    assert "now it is `KERAS_BACKEND=jax python -m trilemma train NAME`" in note
 
 
 def test_minutes_of_a_student_include_its_teachers_by_device(workplace, monkeypatch):
@@ -476,3 +477,11 @@ def test_an_interruption_by_a_person_ends_without_a_traceback(run, workplace, mo
         run("train", "toy_mnist")
     assert exit_info.value.code == 130
     assert "by the same command" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_images_are_drawn(fails, evaluator, monkeypatch):
+    (evaluator / "taken").write_text("a file")
+    monkeypatch.setattr(GenerativeModel, "generate", lambda *_, **__: pytest.fail("drew images"))
+    assert "--out is 'taken'; expected a folder" in fails("generate", "toy_mnist", "--out", "taken")
+    monkeypatch.setattr(records, "RESULTS_DIR", evaluator / "taken")
+    assert "cannot be written; start in a folder" in fails("score", "toy_mnist", "--num-images", "20")

@@ -22,7 +22,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     names = f"<family>_<data set>: one of {', '.join(recipes.RECIPES)} and one of {', '.join(DATA_SETS)}"
 
-    train_parser = commands.add_parser("train", help="train models by their recipes and write their weights")
+    train_parser = commands.add_parser("train", help="train models by their recipes; replaces the weights")
     train_parser.add_argument("names", nargs="+", metavar="NAME", help=names)
     train_parser.add_argument("--epochs", type=int, help="other than in the recipe")
     train_parser.add_argument("--data-dir", help="folder with <data set>.npz or <data set>/train/<class>/")
@@ -47,7 +47,9 @@ def main():
     generate_parser.add_argument("name", metavar="NAME", help="one of the models that list prints")
     generate_parser.add_argument("--num-images", type=int, default=64)
     generate_parser.add_argument("--seed", type=int, default=0)
-    generate_parser.add_argument("--labels", type=int, nargs="+", help="one class for all images, or one for each")
+    generate_parser.add_argument(
+        "--labels", type=int, nargs="+", help="of models with classes: one for all images, or one for each"
+    )
     generate_parser.add_argument("--batch-size", type=int, default=100, help="images drawn at once; changes no image")
     generate_parser.add_argument("--out", default="generated", help="folder for the files")
     generate_parser.set_defaults(run=run_generate)
@@ -80,10 +82,15 @@ def run_train(arguments):
             raise ValueError(f"--epochs is {arguments.epochs}; expected at least 1.")
         chosen = [dataclasses.replace(recipe, epochs=arguments.epochs) for recipe in chosen]
     pretrained.writable_folder()
-    if not files.is_writable(records.RESULTS_DIR):
-        raise ValueError(f"{records.RESULTS_DIR.resolve()} cannot be written; start in a folder where you may write.")
+    check_results_folder()
     for recipe in chosen:
         train_and_save(recipe, arguments.data_dir, verbose)
+
+
+def check_results_folder():
+    """Refuses a results folder that cannot be written, before hours of work."""
+    if not files.is_writable(records.RESULTS_DIR):
+        raise ValueError(f"{records.RESULTS_DIR.resolve()} cannot be written; start in a folder where you may write.")
 
 
 def train_and_save(recipe, data_dir, verbose):
@@ -113,6 +120,7 @@ def train_and_save(recipe, data_dir, verbose):
 
 def run_score(arguments):
     """Scores models and the bounding rows; updates results/scoreboard_<num_images>.json after every seed."""
+    check_results_folder()
     known = rows.known_rows()
     models = [name for name in arguments.names if name in known and known[name].recipe is not None]
     if arguments.sample and models:
@@ -128,6 +136,9 @@ def run_score(arguments):
 
 def run_generate(arguments):
     """Draws images; writes each as a PNG file, and all as one sheet."""
+    out = pathlib.Path(arguments.out)
+    if not files.is_writable(out):
+        raise ValueError(f"--out is {arguments.out!r}; expected a folder that can be written.")
     if not recipes.get_recipe(arguments.name).draws:
         raise ValueError(f"{arguments.name} tells images apart, and draws none.")
     model, labels = pretrained.load_pretrained(arguments.name), arguments.labels
@@ -136,13 +147,14 @@ def run_generate(arguments):
     images = model.generate(
         arguments.num_images, labels, seed=arguments.seed, batch_size=arguments.batch_size, progress=True
     )
-    out = pathlib.Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
+    older = len(list(out.glob(f"{arguments.name}_*.png")))
     for number, image in enumerate(np.round(images * 255).astype("uint8")):
         folders.save_image(out / f"{arguments.name}_{number:05d}.png", image)
     sheet = plotting.tile_images(images, int(np.ceil(len(images) ** 0.5)))
     folders.save_image(out / f"{arguments.name}_sheet.png", np.round(sheet * 255).astype("uint8"))
     print(f"{len(images)} images and {arguments.name}_sheet.png in {out.resolve()}")
+    if older:
+        print(f"{older} pictures of {arguments.name} were there before; those of the same numbers are replaced.")
 
 
 def run_list(arguments):

@@ -198,3 +198,14 @@ def test_an_epoch_that_was_not_read_to_its_end_does_not_count():
     for _ in batches:
         pass
     assert batches.epoch == 1
+
+
+def test_a_pair_of_images_and_labels_is_no_array():
+    with pytest.raises(ValueError, match="images are a tuple; expected an array. Give images and labels as two"):
+        make_dataset((np.zeros((4, 2, 2, 1), "uint8"), np.zeros(4, "int32")))
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a"])
+def test_the_seed_of_an_order_is_a_whole_number(seed):
+    with pytest.raises(ValueError, match="seed is .*; expected a whole number of at least 0"):
+        make_dataset(np.zeros((4, 2, 2, 1), "uint8"), batch_size=2, seed=seed)

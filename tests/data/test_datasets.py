@@ -370,3 +370,15 @@ def test_class_folders_may_be_sorted_otherwise_and_spell_a_slash_as_an_underscor
     assert sorted(labels.tolist()) == list(range(10))
     assert labels.tolist() != list(range(10))
     np.testing.assert_array_equal(images[:, 0, 0, 0], 20 * labels)
+
+
+def test_a_data_set_without_a_download_says_so(monkeypatch):
+    monkeypatch.setitem(DATA_SETS, "own", datasets.DataSet("own", (4, 4, 1), ("a", "b")))
+    with pytest.raises(FileNotFoundError, match="own has no download; set TRILEMMA_DATA"):
+        load_images("own")
+
+
+@pytest.mark.parametrize("name", [None, 5, ["mnist"]])
+def test_a_name_is_a_string_or_a_path(name):
+    with pytest.raises(ValueError, match="name is .*; expected the name of a data set, or the path"):
+        load_images(name)

@@ -297,3 +297,14 @@ def test_save_image(tmp_path):
     for wrong in (COLOR / 255, GREY, np.zeros((2, 2, 4), np.uint8)):
         with pytest.raises(ValueError, match="expected uint8"):
             save_image(tmp_path / "b.png", wrong)
+
+
+def test_a_class_that_one_split_lacks_does_not_shift_the_labels(tmp_path):
+    for split, names in {"train": ("dog",), "test": ("cat", "dog")}.items():
+        for name in names:
+            (tmp_path / split / name).mkdir(parents=True)
+            folders.save_image(tmp_path / split / name / "0.png", np.zeros((2, 2, 1), "uint8"))
+    with pytest.warns(folders.SkippedFilesWarning, match="1 folders without an image: cat"):
+        _, labels, names = folders.find_images(tmp_path, "train")
+    assert (labels.tolist(), names) == ([1], ("cat", "dog"))
+    assert folders.find_images(tmp_path, "test")[1].tolist() == [0, 1]

@@ -178,7 +178,7 @@ def test_unconditional_models_refuse_labels(trained):
     assert trained.num_classes is None
     with pytest.raises(ValueError, match="has no classes, yet labels were given; leave labels out"):
         trained.generate(2, labels=[0, 1])
-    with pytest.raises(ValueError, match="has no classes, yet guidance were given; leave guidance out"):
+    with pytest.raises(ValueError, match="has no classes, yet guidance was given; leave guidance out"):
         trained.generate(2, guidance=1.0)
 
 
@@ -810,3 +810,11 @@ def test_what_fit_does_not_take_is_named(settings, message):
     model.compile("sgd")
     with pytest.raises(ValueError, match=message):
         model.fit(some_images(4), **settings)
+
+
+@pytest.mark.parametrize("x", [(some_images(4), np.zeros(4)), {"images": some_images(4)}, None])
+def test_fit_says_what_it_takes(x):
+    model = untrained(VAE)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="expected an array"):
+        model.fit(x)

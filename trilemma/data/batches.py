@@ -31,6 +31,10 @@ def check_images(images, image_shape=None, name="images"):
     Raises:
         ValueError: another shape or type, or values that are no finite numbers in [0, 1].
     """
+    if isinstance(images, tuple | dict) or images is None:
+        raise ValueError(
+            f"{name} are a {type(images).__name__}; expected an array. Give images and labels as two arguments."
+        )
     if isinstance(images, ImageFiles):
         array = images
     else:
@@ -168,6 +172,7 @@ def make_dataset(images, labels=None, batch_size=128, shuffle=True, drop_remaind
     if labels is not None:
         labels = check_labels(labels, len(images), None)
     batch_size = whole_number("batch_size", batch_size)
+    seed = None if seed is None else whole_number("seed", seed, 0)
     if len(images) < (batch_size if drop_remainder else 1):
         raise ValueError(
             f"{len(images)} images do not fill one batch of {batch_size}; lower batch_size or set drop_remainder=False."

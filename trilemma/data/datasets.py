@@ -136,6 +136,9 @@ def load_images(name, split="train", data_dir=None, image_size=None, channels=No
         ValueError: unknown name or split, or a damaged file, which is named.
         FileNotFoundError: the named folder lacks the file.
     """
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if not isinstance(name, str):
+        raise ValueError(f"name is {name!r}; expected the name of a data set, or the path of a folder of images.")
     if split not in ("train", "test"):
         raise ValueError(f"unknown split {split!r}; expected 'train' or 'test'.")
     if name not in DATA_SETS:
@@ -167,7 +170,9 @@ def all_images():
             warnings.simplefilter("error", SampleWarning)
             yield
     except SampleWarning as warning:
-        raise ValueError(f"{warning} Weights and scores are made from all images.") from warning
+        raise ValueError(
+            f"{warning} But weights and scores are made from all images; `score` takes the sample with --sample."
+        ) from warning
 
 
 def _load(data_set, split, data_dir):
@@ -180,6 +185,11 @@ def _load(data_set, split, data_dir):
         if not archive.exists() and folder.is_dir():
             return _read_folder(data_set, folder, split)
         return _read_file(data_set, archive, split)
+    if data_set.download is None:
+        raise FileNotFoundError(
+            f"{name} has no download; set TRILEMMA_DATA to a folder with {name}.npz or {name}/train/<class>/ and "
+            f"{name}/test/<class>/."
+        )
     try:
         return _download(data_set, split)
     except ConnectionError as error:

@@ -143,15 +143,22 @@ def find_images(folder, split="train"):
         raise FileNotFoundError(f"there is no folder {folder}; expected one that holds images")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; expected the folder that holds the images")
-    if any((folder / name).is_dir() for name in SPLITS):
+    in_splits = any((folder / name).is_dir() for name in SPLITS)
+    if in_splits:
         if not (folder / split).is_dir():
             raise FileNotFoundError(f"{folder} has no split {split!r}; expected the sub-folder {folder / split}")
         folder = folder / split
     elif split == "test":
         raise ValueError(f"{folder} has no split 'test'; sort its images into the sub-folders 'train' and 'test'")
 
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    listings = [(-1, folder.iterdir()), *((label, entry.rglob("*")) for label, entry in enumerate(classes))]
+    # A class that one split lacks must not shift the labels of the other.
+    both = [folder.parent / name for name in SPLITS] if in_splits else [folder]
+    entries = [entry for each in both if each.is_dir() for entry in each.iterdir() if entry.is_dir()]
+    classes = [folder / name for name in sorted({entry.name for entry in entries if not entry.name.startswith(".")})]
+    listings = [
+        (-1, folder.iterdir()),
+        *((label, entry.rglob("*")) for label, entry in enumerate(classes) if entry.is_dir()),
+    ]
     files = [(path, label) for label, listing in listings for path in sorted(listing) if not path.is_dir()]
     names = [path.relative_to(folder) for path, _ in files]
     chosen = [name.suffix.lower() in ENDINGS and not any(part[0] == "." for part in name.parts) for name in names]

@@ -93,6 +93,10 @@ def is_trained(data_set):
 
 @functools.cache
 def _make_evaluator(data_set, checksums):
+    if data_set.evaluator not in EVALUATORS:
+        raise ValueError(
+            f"unknown evaluator {data_set.evaluator!r} of {data_set.name}; expected one of {list(EVALUATORS)}."
+        )
     return EVALUATORS[data_set.evaluator](data_set)
 
 
@@ -116,5 +120,5 @@ def save_reference(name, data_dir=None):
     classifier = pretrained.load_pretrained(f"classifier_{name}", dtype="float32")
     features, labels = classifier.embed(images)
     made_by = pretrained.pretrained_index()[f"classifier_{name}"]["sha256"]
-    arrays = {"features": features, "labels": labels.astype("uint8")}
+    arrays = {"features": features, "labels": labels.astype(np.min_scalar_type(int(labels.max())))}
     pretrained.save_arrays(f"reference_{name}", arrays, classifier_sha256=made_by)

@@ -186,7 +186,8 @@ def class_scores(real_labels, generated_labels, num_classes):
     real = np.bincount(real_labels, minlength=num_classes) / len(real_labels)
     if np.any(real == 0):
         raise ValueError(
-            f"the real labels lack the classes {np.flatnonzero(real == 0).tolist()}; use more real images."
+            f"the real labels lack the classes {np.flatnonzero(real == 0).tolist()}; use more real images, or "
+            "train the classifier that gave them longer."
         )
     covered, kl = _histogram_kl(generated_labels, real)
     return {"classes_covered": covered, "class_kl": kl}

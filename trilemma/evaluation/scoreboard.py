@@ -34,6 +34,8 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
         dict: the scores of `score_images`, images_per_second (compiled and warm), passes_per_image (NFE),
         parameters (trainable), seed, noise, batch_size, device, images_sha256 (of the images in 8 bits).
     """
+    if not hasattr(model, "generate"):
+        raise ValueError(f"model is a {type(model).__name__}, which draws no images; score_images takes images.")
     _check(data_set, num_images, model.image_shape)
     batch_size = min(batch_size, num_images)
     images, seconds = timed_generate(model, num_images, seed, batch_size, progress)

@@ -91,9 +91,9 @@ class GenerativeModel(TrainableModel):
 
     def _checked_labels(self, labels, guidance, num_images):
         if self.num_classes is None:
-            for name, value in (("labels", labels), ("guidance", guidance)):
+            for name, value in (("labels were", labels), ("guidance was", guidance)):
                 if value is not None:
-                    raise ValueError(f"{self.name} has no classes, yet {name} were given; leave {name} out.")
+                    raise ValueError(f"{self.name} has no classes, yet {name} given; leave {name.split()[0]} out.")
             return None
         if labels is None:
             raise ValueError(f"{self.name} draws by classes; give labels, integers in 0 ... {self.num_classes - 1}.")

@@ -171,7 +171,7 @@ class TrainableModel(backend.Steps, keras.Model):
 
     def _checked_batches(self, x, y=None, batch_size=None, shuffle=False, training=False):
         """Checks what goes into `fit` and `evaluate`; returns what the backend reads batches from."""
-        if isinstance(x, Batches | ImageFiles | np.ndarray | list) or ops.is_tensor(x):
+        if isinstance(x, Batches | ImageFiles | np.ndarray | list | tuple | dict | None) or ops.is_tensor(x):
             if isinstance(x, Batches):
                 if y is not None or batch_size is not None:
                     raise ValueError("labels or batch_size stand beside batches; give them to make_dataset.")

@@ -172,4 +172,8 @@ def weights_table():
         if "minutes" in row:
             row["minutes"] = ", ".join(f"{value:.1f} ({name})" for name, value in row["minutes"].items())
     columns = {"file": "", "bytes": ",d", "parameters": ",d", "epoch": "d", "minutes": "", "command": ""}
-    return records.markdown_table(rows, columns | {"sha256": ".12"})
+    note = (
+        "Commands that name benchmarks/jax_training.py are of version 0.1; now it is "
+        "`KERAS_BACKEND=jax python -m trilemma train NAME`."
+    )
+    return records.markdown_table(rows, columns | {"sha256": ".12"}) + f"\n\n{note}"
