@@ -136,11 +136,11 @@ def run_score(arguments):
 
 def run_generate(arguments):
     """Draws images; writes each as a PNG file, and all as one sheet."""
+    if not recipes.get_recipe(arguments.name).draws:
+        raise ValueError(f"{arguments.name} tells images apart, and draws none.")
     out = pathlib.Path(arguments.out)
     if not files.is_writable(out):
         raise ValueError(f"--out is {arguments.out!r}; expected a folder that can be written.")
-    if not recipes.get_recipe(arguments.name).draws:
-        raise ValueError(f"{arguments.name} tells images apart, and draws none.")
     model, labels = pretrained.load_pretrained(arguments.name), arguments.labels
     if labels is not None:
         labels = labels[0] if len(labels) == 1 else labels

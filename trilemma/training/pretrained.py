@@ -1,5 +1,6 @@
 """Weights files: half-precision safetensors, each with its checksum and its history in `index.json` beside them."""
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -142,27 +143,18 @@ def load_arrays(name):
         index = _read_index(folder)
         if name not in index or not path.exists():
             raise FileNotFoundError(f"the weights file {path} is missing. {_REMEDY}")
-        arrays = _read_arrays(path, index[name]["sha256"])
-        if arrays is not None:
-            return arrays
+        with contextlib.suppress(ValueError):
+            return _read_arrays(path, index[name]["sha256"])
     raise ValueError(f"the weights file {path} was cut or changed: its SHA-256 is not the one in index.json. {_REMEDY}")
 
 
 @functools.cache
-def _known_arrays(path, sha256):
+def _read_arrays(path, sha256):
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(path)
+        raise ValueError(f"{path} has another checksum.")
     arrays = safetensors.numpy.load(content)
     return {key: value.astype("float32") if value.dtype.kind == "f" else value for key, value in arrays.items()}
-
-
-def _read_arrays(path, sha256):
-    """The arrays of a file, None if it has another checksum."""
-    try:
-        return _known_arrays(path, sha256)
-    except ValueError:
-        return None
 
 
 def weights_table():
