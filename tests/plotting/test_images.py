@@ -1,0 +1,70 @@
+import statistics
+
+import numpy as np
+import PIL.Image
+
+from trilemma import plotting
+
+
+def test_tiles_are_in_reading_order_with_white_gaps():
+    images = np.stack([np.full((2, 3, 1), value) for value in (0.0, 0.25, 0.5)])
+    picture = plotting.tile_images(images, 2)
+    assert picture.shape == (5, 7, 3)
+    assert (picture[0, 0] == 0).all()
+    assert (picture[1, 4:] == 0.25).all()
+    assert (picture[3:, :3] == 0.5).all()
+    assert (picture[2] == 1).all()
+    assert (picture[:, 3] == 1).all()
+    assert (picture[3:, 4:] == 1).all()
+
+
+def test_bytes_and_floats_are_drawn_alike(random):
+    images = random.integers(0, 256, (3, 4, 5, 3), "uint8")
+    np.testing.assert_allclose(plotting.tile_images(images, 2), plotting.tile_images(images / 255, 2), atol=1e-6)
+
+
+def test_sequences_run_from_left_to_right():
+    sequences = np.arange(6).reshape(3, 2, 1, 1, 1) / 10  # step 0: 0.0, 0.1; step 1: 0.2, 0.3; ...
+    axes = plotting.plot_samples(sequences, ["t=2", "t=1", "t=0"]).axes[0]
+    picture = np.asarray(axes.images[0].get_array())[::2, ::2, 0]
+    np.testing.assert_allclose(picture, [[0, 0.2, 0.4], [0.1, 0.3, 0.5]], atol=1e-6)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["t=2", "t=1", "t=0"]
+
+
+def test_manifold_decodes_a_grid_of_normal_quantiles():
+    seen = []
+
+    def decode(latents):
+        seen.append(latents)
+        return np.zeros((len(latents), 2, 2, 1))
+
+    plotting.plot_manifold(decode, size=3)
+    quantiles = [statistics.NormalDist().inv_cdf(p) for p in (1 / 6, 1 / 2, 5 / 6)]
+    grid = seen[0].reshape(3, 3, 2)
+    np.testing.assert_allclose(grid[0, :, 0], quantiles, atol=1e-6)
+    np.testing.assert_allclose(grid[::-1, 0, 1], quantiles, atol=1e-6)
+
+
+def test_labels_of_a_manifold_stand_at_the_latents_of_their_cells():
+    axes = plotting.plot_manifold(lambda latents: np.zeros((len(latents), 2, 2, 1)), size=5).axes[0]
+    height, width = axes.images[0].get_array().shape[:2]
+    grid = plotting.quantile_grid(5).reshape(5, 5, 2)  # rows of cells from the top, as in the picture
+    assert axes.yaxis_inverted()
+    for axis, side, latents in ((axes.xaxis, width, grid[0, :, 0]), (axes.yaxis, height, grid[:, 0, 1])):
+        cells = [int(tick / side * 5) for tick in axis.get_ticklocs()]
+        assert sorted(cells) == [0, 2, 4]
+        assert [label.get_text() for label in axis.get_ticklabels()] == [f"{latents[cell]:.1f}" for cell in cells]
+
+
+def test_animation_has_one_frame_per_step_and_rests_on_the_last(tmp_path):
+    frames = np.linspace(0, 1, 4)[:, None, None, None, None] * np.ones((1, 5, 6, 6, 1))
+    plotting.save_animation(frames, tmp_path / "steps.gif")
+    with PIL.Image.open(tmp_path / "steps.gif") as file:
+        assert file.n_frames == 4
+        durations, brightness = [], []
+        for i in range(4):
+            file.seek(i)
+            durations.append(file.info["duration"])
+            brightness.append(np.asarray(file.convert("L"))[0, 0])
+    assert durations[-1] > 5 * durations[0]
+    assert sorted(brightness) == brightness

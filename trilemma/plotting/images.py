@@ -1,0 +1,102 @@
+"""Figures of images: grids, steps of a sampler, animations, the plane of two latents."""
+
+import statistics
+
+import numpy as np
+import PIL.Image
+from matplotlib.figure import Figure
+
+from trilemma.data import as_float
+
+
+def tile_images(images, columns):
+    """Arranges images row by row in one picture with a one-pixel gap.
+
+    Args:
+        images: uint8, or floats in [0, 1], (n, height, width, channels).
+        columns: images per row.
+
+    Returns:
+        float32 (picture_height, picture_width, 3) in [0, 1]; dark images on a white gap.
+    """
+    images = as_float(images)
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    picture = np.ones((rows * (height + 1) - 1, columns * (width + 1) - 1, 3), "float32")
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        picture[top : top + height, left : left + width] = image
+    return picture
+
+
+def plot_images(images, columns=10, title=None, row_names=None):
+    """Shows images (n, height, width, channels), uint8 or in [0, 1], as a grid; `row_names` label its rows."""
+    picture = tile_images(images, columns)
+    inch = 0.6 * columns
+    figure = Figure((inch, inch * picture.shape[0] / picture.shape[1] + (0.3 if title else 0)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_xticks([])
+    row_height = np.shape(images)[1] + 1
+    names = row_names or []
+    axes.set_yticks([row_height * (i + 0.5) for i in range(len(names))], names)
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+    if title:
+        axes.set_title(title, fontsize=10)
+    return figure
+
+
+def plot_samples(sequences, step_names, title=None):
+    """Shows how images change from step to step: one row per image, time from left to right.
+
+    Args:
+        sequences: (num_steps, num_images, height, width, channels) in [0, 1].
+        step_names: num_steps labels, for example the timesteps.
+        title: optional.
+    """
+    sequences = np.asarray(sequences)
+    num_steps, num_images = sequences.shape[:2]
+    images = np.swapaxes(sequences, 0, 1).reshape(-1, *sequences.shape[2:])
+    figure = plot_images(images, num_steps, title)
+    axes = figure.axes[0]
+    column_width = sequences.shape[3] + 1
+    axes.set_xticks([column_width * (i + 0.5) for i in range(num_steps)], step_names, fontsize=8)
+    return figure
+
+
+def save_animation(sequences, path, columns=5, frames_per_second=10):
+    """Writes a GIF that plays (num_steps, num_images, height, width, channels) in [0, 1] and rests on the last step.
+
+    The GIF has one pixel per pixel; noise compresses badly, so enlarge it where it is shown.
+    """
+    pictures = [np.round(255 * tile_images(step, columns)).astype("uint8") for step in sequences]
+    frames = [PIL.Image.fromarray(picture).quantize(32) for picture in pictures]
+    durations = [1000 // frames_per_second] * (len(frames) - 1) + [2000]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+
+
+def quantile_grid(size):
+    """Latents (size * size, 2) at normal quantiles, row by row from the top: equal prior probability per cell."""
+    quantiles = [statistics.NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]
+    return np.array([(x, y) for y in reversed(quantiles) for x in quantiles], "float32")
+
+
+def plot_manifold(decode, size=13):
+    """Draws what a 2-D latent space decodes to, on a grid of normal quantiles (equal prior probability per cell).
+
+    Args:
+        decode: function latents (n, 2) -> images (n, height, width, channels) in [0, 1].
+        size: grid points per axis.
+    """
+    latents = quantile_grid(size)
+    figure = plot_images(np.asarray(decode(latents)), columns=size)
+    axes = figure.axes[0]
+    picture_height, picture_width = axes.images[0].get_array().shape[:2]
+    labels = [f"{latents[i, 0]:.1f}" for i in (0, size // 2, size - 1)]
+    positions = np.array([0.5, size // 2 + 0.5, size - 0.5]) / size
+    axes.set_xticks(positions * picture_width, labels)
+    axes.set_yticks((1 - positions) * picture_height, labels)
+    axes.set_xlabel("first latent")
+    axes.set_ylabel("second latent")
+    return figure
