@@ -49,6 +49,35 @@ def test_reference_is_not_made_from_the_sample(untrained_classifier, monkeypatch
     assert pretrained.pretrained_index()["reference_mnist"] == before
 
 
+def test_the_second_classifier_scores_again_where_it_is_trained(untrained_classifier, random):
+    images = random.integers(0, 256, (40, 28, 28, 1), "uint8")
+    alone = score_images(images, "mnist")
+    pretrained.save_pretrained("classifier2_mnist", Classifier(architecture="residual"))
+    assert evaluator_of("mnist").weights == ("classifier_mnist", "reference_mnist")  # The reference is not there yet.
+    save_reference("mnist", "classifier2")
+    names = ("classifier_mnist", "reference_mnist", "classifier2_mnist", "reference2_mnist")
+    assert evaluator_of("mnist").weights == names
+    both = score_images(images, "mnist")
+    real_features = pretrained.load_arrays("reference2_mnist")["features"][:40]
+    features, _ = pretrained.load_pretrained("classifier2_mnist").embed(images)
+    neighbours = metrics.neighbourhood_scores(real_features, features)
+    again = {
+        "frechet_distance_2": metrics.frechet_distance(real_features, features),
+        "clipped_density_2": neighbours["clipped_density"],
+        "clipped_coverage_2": neighbours["clipped_coverage"],
+    }
+    assert both == pytest.approx({**alone, **again})
+    assert again["frechet_distance_2"] != pytest.approx(alone["frechet_distance"], rel=0.01)
+
+
+def test_a_second_classifier_without_its_own_reference_is_refused(untrained_classifier, change_reference):
+    pretrained.save_pretrained("classifier2_mnist", Classifier(architecture="residual"))
+    save_reference("mnist", "classifier2")
+    pretrained.save_pretrained("classifier2_mnist", Classifier(architecture="residual", seed=7))
+    with pytest.raises(ValueError, match="not those of its classifier.*python -m trilemma train classifier2_mnist"):
+        evaluator_of("mnist")
+
+
 def test_every_data_set_names_an_evaluator():
     assert {data_set.evaluator for data_set in DATA_SETS.values()} == set(evaluators.EVALUATORS)
 
@@ -80,6 +109,7 @@ def test_scores_are_those_of_the_metrics(untrained_classifier, random):
     expected = {
         "frechet_distance": metrics.frechet_distance(reference["features"][:40], features),
         "kernel_distance": metrics.kernel_distance(reference["features"][:40], features),
+        "sliced_distance": metrics.sliced_distance(reference["features"][:40], features),
         **metrics.neighbourhood_scores(reference["features"][:40], features),
         **metrics.class_scores(reference["labels"], labels, 10),
     }
@@ -93,7 +123,7 @@ def test_bytes_and_floats_score_alike(untrained_classifier):
 
 def test_features_are_computed_in_float32_whatever_the_policy_is(untrained_classifier):
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    network = evaluator_of("mnist").classifier.network
+    network = evaluator_of("mnist").first.classifier.network
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
 
 
@@ -115,7 +145,7 @@ def test_channels_are_read_as_digits_of_one_number(untrained_classifier, monkeyp
     evaluator, read = evaluator_of("stacked_mnist"), []
     monkeypatch.setattr(metrics, "mode_scores", lambda labels, num_modes: read.append((labels, num_modes)) or {})
     monkeypatch.setattr(
-        type(evaluator.single.classifier), "embed", lambda self, images: (None, images[:, 0, 0, 0].astype(int))
+        type(evaluator.single.first.classifier), "embed", lambda self, images: (None, images[:, 0, 0, 0].astype(int))
     )
     images = np.zeros((3, 28, 28, 3), "uint8")
     images[:, 0, 0] = [[1, 2, 3], [0, 0, 7], [9, 9, 9]]

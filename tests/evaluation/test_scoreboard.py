@@ -21,8 +21,8 @@ from trilemma.models.vae import VAE
 from trilemma.training import pretrained
 
 SCORES = {
-    "num_images", "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage",
-    "classes_covered", "class_kl",
+    "num_images", "frechet_distance", "kernel_distance", "sliced_distance", "precision", "recall", "density",
+    "coverage", "clipped_density", "clipped_coverage", "classes_covered", "class_kl",
 }  # fmt: skip
 
 
@@ -205,10 +205,10 @@ def test_images_of_a_last_batch_that_is_not_full_count_as_drawn(monkeypatch):
 
 def rows_of(**changes):
     return {
-        "real": {"frechet_distance": 4.0, "recall": 0.8},
-        "gaussian": {"frechet_distance": 400.0, "recall": 0.0},
-        "fast": {"frechet_distance": 121.0, "recall": 0.4, "images_per_second": 5000.0},
-        "slow": {"frechet_distance": 9.0, "recall": 0.9, "images_per_second": 5.0},
+        "real": {"frechet_distance": 4.0, "clipped_coverage": 0.8},
+        "gaussian": {"frechet_distance": 400.0, "clipped_coverage": 0.0},
+        "fast": {"frechet_distance": 121.0, "clipped_coverage": 0.4, "images_per_second": 5000.0},
+        "slow": {"frechet_distance": 9.0, "clipped_coverage": 0.9, "images_per_second": 5.0},
         **changes,
     }
 
@@ -218,12 +218,12 @@ def test_corners_by_hand():
     fast, slow = (trilemma_corners(name, rows_of()) for name in ("fast", "slow"))
     assert fast == pytest.approx({"quality": 9 / 18, "speed": 1, "coverage": 0.5})
     assert slow == pytest.approx({"quality": 17 / 18, "speed": 0, "coverage": 1})
-    hundred = rows_of(slow={"frechet_distance": 9.0, "recall": 0.9, "images_per_second": 50.0})
+    hundred = rows_of(slow={"frechet_distance": 9.0, "clipped_coverage": 0.9, "images_per_second": 50.0})
     assert trilemma_corners("slow", hundred)["speed"] == pytest.approx(1 / 3)
 
 
 def test_corners_beyond_the_bounds_are_cut():
-    bad = {"frechet_distance": 900.0, "recall": 0.0, "images_per_second": 0.001}
+    bad = {"frechet_distance": 900.0, "clipped_coverage": 0.0, "images_per_second": 0.001}
     assert trilemma_corners("bad", rows_of(bad=bad)) == {"quality": 0, "speed": 0, "coverage": 0}
 
 

@@ -3,16 +3,19 @@ import numpy as np
 import pytest
 from keras import layers
 
-from trilemma.models.classifier import FEATURE_SIZE, Classifier
+from trilemma.models.classifier import FEATURE_SIZE, TRUNKS, Classifier
+
+ARCHITECTURES = pytest.mark.parametrize("architecture", TRUNKS)
 
 
 def tiny_classifier(**settings):
     return Classifier(**{"image_shape": (8, 8, 1), "num_classes": 3, **settings})
 
 
+@ARCHITECTURES
 @pytest.mark.parametrize("image_shape, num_classes", [((28, 28, 1), 10), ((8, 12, 3), 4)])
-def test_embedding_holds_features_and_labels(image_shape, num_classes, random):
-    model = Classifier(image_shape, num_classes)
+def test_embedding_holds_features_and_labels(image_shape, num_classes, architecture, random):
+    model = Classifier(image_shape, num_classes, architecture)
     features, labels = model.embed(random.random((5, *image_shape), "float32"), batch_size=2)
     assert (features.shape, features.dtype) == ((5, FEATURE_SIZE), "float32")
     assert features.min() >= 0
@@ -26,14 +29,16 @@ def test_labels_are_the_most_likely_classes(random):
     assert model.embed(images)[1].tolist() == [max(range(3), key=row.__getitem__) for row in logits]
 
 
-def test_logits_follow_linearly_from_the_features(random):
-    model, images = tiny_classifier(), random.random((4, 8, 8, 1), "float32")
+@ARCHITECTURES
+def test_logits_follow_linearly_from_the_features(architecture, random):
+    model, images = tiny_classifier(architecture=architecture), random.random((4, 8, 8, 1), "float32")
     kernel, bias = model.network.get_layer("logits").get_weights()
     np.testing.assert_allclose(model(images), model.embed(images)[0] @ kernel + bias, atol=1e-5)
 
 
-def test_embedding_is_free_of_augmentation_and_dropout(random):
-    model, images = tiny_classifier(), random.random((4, 8, 8, 1), "float32")
+@ARCHITECTURES
+def test_embedding_is_free_of_augmentation_and_dropout(architecture, random):
+    model, images = tiny_classifier(architecture=architecture), random.random((4, 8, 8, 1), "float32")
     np.testing.assert_allclose(model.embed(images)[0], model.embed(images, batch_size=1)[0], atol=1e-5)
     assert np.abs(np.asarray(model(images, training=True)) - np.asarray(model(images, training=True))).max() > 0
 
@@ -80,3 +85,18 @@ def test_learns_to_tell_bright_from_dark(random):
     history = model.fit(images, labels, batch_size=16, epochs=25, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     assert np.mean(model.embed(images)[1] == labels) > 0.95
+
+
+def test_the_two_architectures_share_no_kind_of_normalisation_activation_or_pooling():
+    kinds = {}
+    for architecture in TRUNKS:
+        network = tiny_classifier(architecture=architecture).network
+        kinds[architecture] = {type(layer).__name__ for layer in network.layers}
+    assert {"BatchNormalization", "ReLU", "MaxPooling2D", "Flatten"} <= kinds["plain"]
+    assert {"GroupNormalization", "GlobalAveragePooling2D", "Add"} <= kinds["residual"]
+    assert not {"BatchNormalization", "ReLU", "MaxPooling2D", "Flatten"} & kinds["residual"]
+
+
+def test_unknown_architectures_are_named():
+    with pytest.raises(ValueError, match="unknown architecture 'vit'; expected one of .*'plain', 'residual'"):
+        tiny_classifier(architecture="vit")

@@ -13,8 +13,9 @@ from trilemma.evaluation.evaluators import evaluator_of
 from trilemma.training import pretrained
 
 _SCORES = (
-    "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage", "classes_covered", "class_kl",
-    "modes_covered", "mode_kl",
+    "frechet_distance", "kernel_distance", "sliced_distance", "precision", "recall", "density", "coverage",
+    "clipped_density", "clipped_coverage", "classes_covered", "class_kl", "frechet_distance_2", "clipped_density_2",
+    "clipped_coverage_2", "modes_covered", "mode_kl",
 )  # fmt: skip
 NOISE = "threefry2x32"  # what images are drawn from; runs of one row share it
 
@@ -157,7 +158,8 @@ def trilemma_corners(name, rows):
     """Normalises a row of the scoreboard to the three corners of the trilemma, each cut to [0, 1].
 
     Quality measures the square root of the Fréchet distance, itself a distance, on a scale from the Gaussian row, 0,
-    to the real row, 1. Coverage is recall over the real row's recall. Speed is logarithmic: 1 for the fastest model,
+    to the real row, 1. Coverage is the clipped coverage over the real row's: of the scores of coverage it is the one
+    that every fault of `faults` moves as it should. Speed is logarithmic: 1 for the fastest model,
     and a third less for every factor of ten below it.
 
     Args:
@@ -173,7 +175,7 @@ def trilemma_corners(name, rows):
     corners = {
         "quality": (floor - distance) / (floor - ceiling),
         "speed": 1 + np.log10(row["images_per_second"] / fastest) / 3,
-        "coverage": row["recall"] / real["recall"],
+        "coverage": row["clipped_coverage"] / real["clipped_coverage"],
     }
     return {key: float(np.clip(value, 0, 1)) for key, value in corners.items()}
 
