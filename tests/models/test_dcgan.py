@@ -196,3 +196,36 @@ def test_half_precision_scales_both_losses_also_after_a_reload(tmp_path, random)
     for optimizer in loaded.optimizers.values():
         assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         assert not isinstance(optimizer.inner_optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def test_average_follows_the_generator_and_draws_when_asked(random):
+    model = tiny_dcgan(ema_decay=0.5, averaged=True)
+    assert set(model.networks) == {"generator", "discriminator", "average"}
+    assert ((model.ema_generator, model.generator),) == model.averages()
+    raw, average = ([weight + shift for weight in model.generator.get_weights()] for shift in (0.3, 0.1))
+    model.generator.set_weights(raw)
+    model.ema_generator.set_weights(average)
+    latents = random.standard_normal((3, 4)).astype("float32")
+    of_average, of_raw = (np.asarray(network(latents) + 1) / 2 for network in (model.ema_generator, model.generator))
+    drawn = np.asarray(model.sample(lambda draw, shape: latents))
+    np.testing.assert_allclose(drawn, of_average, atol=1e-6)
+    assert np.abs(of_average - of_raw).max() > 1e-3
+    plain = tiny_dcgan(ema_decay=0.5)
+    plain.generator.set_weights(raw)
+    np.testing.assert_allclose(plain.sample(lambda draw, shape: latents), of_raw, atol=1e-6)
+
+
+def test_training_moves_the_average_too_with_its_moving_statistics(random):
+    model = with_learning_rates(tiny_dcgan(ema_decay=0.9), 0.1, 0.1)
+    before = model.ema_generator.get_weights()
+    model.fit(random.random((8, 8, 8, 1), "float32"), batch_size=4, verbose=0)
+    for old, new in zip(before, model.ema_generator.get_weights(), strict=True):
+        assert not np.array_equal(old, new)
+    assert not model.ema_generator.trainable_variables
+
+
+def test_without_a_decay_there_is_no_average():
+    model = tiny_dcgan()
+    assert model.averages() == () and set(model.networks) == {"generator", "discriminator"}
+    with pytest.raises(ValueError, match="averaged is True, but ema_decay is None; give a decay"):
+        tiny_dcgan(averaged=True)

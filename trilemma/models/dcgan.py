@@ -66,7 +66,12 @@ class DCGAN(GenerativeModel):
         latent_size: dimensions of the generator's input.
         generator_width, discriminator_width: channels of the widest feature maps.
         batch_normalization: in both networks; without it the paper saw generators collapse to a single image.
+        ema_decay: decay per step of an averaged generator, which the paper does not have; None for none.
+        averaged: draw with the averaged generator.
         seed: integer that makes latents repeatable.
+
+    Raises:
+        ValueError: averaged, but no ema_decay.
     """
 
     loss_names = LOSS_NAMES
@@ -78,24 +83,36 @@ class DCGAN(GenerativeModel):
         generator_width=64,
         discriminator_width=64,
         batch_normalization=True,
+        ema_decay=None,
+        averaged=False,
         seed=None,
         **kwargs,
     ):
         config = dict(
             latent_size=latent_size, generator_width=generator_width, discriminator_width=discriminator_width,
-            batch_normalization=batch_normalization,
+            batch_normalization=batch_normalization, ema_decay=ema_decay, averaged=averaged,
         )  # fmt: skip
         super().__init__(image_shape, seed, config, **kwargs)
         check_sides(image_shape, 4)
         self.latent_size = whole_number("latent_size", latent_size)
+        if averaged and ema_decay is None:
+            raise ValueError("averaged is True, but ema_decay is None; give a decay, as 0.999, to have an average.")
+        self.ema_decay, self.averaged, self.ema_generator = ema_decay, averaged, None
         with self.precision():
             self.generator = build_generator(image_shape, self.latent_size, generator_width, batch_normalization)
             self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
+            if ema_decay is not None:
+                self.ema_generator = keras.models.clone_model(self.generator)
         self.networks = {"generator": (self.generator,), "discriminator": (self.discriminator,)}
+        if ema_decay is not None:
+            self.ema_generator.set_weights(self.generator.get_weights())
+            self.ema_generator.trainable = False
+            self.networks["average"] = (self.ema_generator,)
 
     def call(self, latents, training=False):
         """latents (batch, latent_size) -> images in [0, 1]."""
-        return (self.generator(latents, training=training) + 1) / 2
+        generator = self.ema_generator if self.averaged else self.generator
+        return (generator(latents, training=training) + 1) / 2
 
     def default_optimizers(self, learning_rate, num_steps):
         """Adam with beta_1 = 0.5 for both networks (Radford et al. 2016, section 4)."""
@@ -103,6 +120,9 @@ class DCGAN(GenerativeModel):
 
     def players(self):
         return {"generator_loss": (self.generator,), "discriminator_loss": (self.discriminator,)}
+
+    def averages(self):
+        return () if self.ema_generator is None else ((self.ema_generator, self.generator),)
 
     def compute_losses(self, images, labels, training):
         """See `adversarial.adversarial_losses`."""

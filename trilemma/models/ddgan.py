@@ -4,11 +4,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from trilemma import backend
 from trilemma.data import check_sides
 from trilemma.diffusion import samplers, schedules
 from trilemma.diffusion.unet import SinusoidalEmbedding, build_unet
-from trilemma.models.adversarial import LOSS_NAMES, adversarial_losses
+from trilemma.models.adversarial import LOSS_NAMES, adversarial_losses, gradient_penalty
 from trilemma.models.contract import GenerativeModel
 
 
@@ -195,10 +194,10 @@ class DDGAN(GenerativeModel):
 
     def _lazy_penalty(self, real, noisy_images, timesteps):
         def penalty():
-            gradients = backend.input_gradients(
+            squares = gradient_penalty(
                 lambda images: self.discriminator([images, noisy_images, timesteps], training=True), real
             )
-            return self.r1_interval * self.r1_weight / 2 * ops.mean(ops.sum(ops.square(gradients), axis=(1, 2, 3)))
+            return self.r1_interval * self.r1_weight / 2 * squares
 
         is_due = ops.equal(self.optimizers["discriminator_loss"].iterations % self.r1_interval, 0)
         return ops.cond(is_due, penalty, lambda: 0.0)
