@@ -57,6 +57,12 @@ def kl_divergence(mean, log_variance):
     return 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1 - log_variance, axis=-1)
 
 
+def log_normal(latents, mean, log_variance):
+    """log N(latents; mean, exp(log_variance)), summed over the latent dimensions: (batch,), nats."""
+    squared_noise = ops.square(latents - mean) / ops.exp(log_variance)
+    return -0.5 * ops.sum(log_variance + squared_noise + math.log(2 * math.pi), axis=-1)
+
+
 def bernoulli_nll(images, logits):
     """-log p(images | latents) in nats, summed over the pixels.
 
@@ -150,11 +156,13 @@ class VAE(GenerativeModel):
         mean, log_variance, binary_images = (ops.repeat(each, num_samples, axis=0) for each in codes)
         latents = self.sample_latents(mean, log_variance)
         log_likelihood = -bernoulli_nll(binary_images, self.decoder(latents, training=False))
-        squared_noise = ops.square(latents - mean) / ops.exp(log_variance)
-        # log p(z) - log q(z | x); the constants of the two normal densities cancel.
-        log_ratio = 0.5 * ops.sum(log_variance + squared_noise - ops.square(latents), axis=-1)
+        log_ratio = self.log_prior(latents) - log_normal(latents, mean, log_variance)
         log_weights = ops.reshape(log_likelihood + log_ratio, (-1, num_samples))
         return ops.logsumexp(log_weights, axis=1) - math.log(num_samples)
+
+    def log_prior(self, latents):
+        """log p(z) of latents (batch, latent_size): (batch,), nats."""
+        return log_normal(latents, 0.0, 0.0)
 
     def sample(self, draw_noise, labels=None, guidance=None):
         latents = draw_noise(0, (self.latent_size,))
