@@ -1,43 +1,101 @@
-"""Scores a model after every epoch of its training; writes results/epochs.json.
+"""Trains models and scores them on the way: quality against images seen and seconds; writes results/epochs.json.
 
-python benchmarks/epochs.py vae_mnist 5
-python benchmarks/epochs.py dcgan_mnist 6
+python benchmarks/epochs.py vae_mnist dcgan_mnist  # by their recipes; saves the weights, as `python -m trilemma train`
+python benchmarks/epochs.py gan_mnist --seed 1  # from other initial weights; saves none
+python benchmarks/epochs.py vae_mnist --epochs 5 --every 1  # a shorter training, scored after every epoch; saves none
 
-The recipe is the shipped one except for the number of epochs. A run that was interrupted goes on.
+A training that was interrupted goes on. A row holds the images seen and the seconds of the training, without those of
+scoring; the first epoch's hold those of compiling. On JAX, prefix KERAS_BACKEND=jax.
 """
 
+import argparse
 import dataclasses
+import json
 import pathlib
-import sys
 
 import keras
 
+from trilemma import backend, device
+from trilemma.__main__ import train_and_save
+from trilemma.data import DATA_SETS, all_images
 from trilemma.evaluation import scoreboard
 from trilemma.records import environment, read_results, update_results
 from trilemma.training import recipes
 from trilemma.training.train import discard_checkpoint, train
 
-NUM_IMAGES = 1000
+NUM_IMAGES = {"features": (2000, 10_000), "modes": (26_000, 26_000)}  # evaluator -> scored on the way, and in the end
+GROWTH = 1.5  # of the distance between the epochs that are scored
+FOLDER = pathlib.Path("build/checkpoints")  # as of `python -m trilemma train`
+
+
+def is_scored(epoch, every=None):
+    """Whether an epoch, from 1, is scored: every so many, or 1, 2, 3, 5, 8, 11, 17, ... so that late ones are rare."""
+    return epoch % every == 0 if every else epoch in {round(GROWTH**power) for power in range(40)}
 
 
 class ScoreEpochs(keras.callbacks.Callback):
-    """Adds a row to the record of this run after every epoch."""
+    """Adds a row to the record of a run after some of its epochs, and one with more images in the end."""
 
-    def __init__(self, name, data_set, record):
-        """Takes what every record holds."""
+    def __init__(self, key, recipe, folder, every, record):
+        """Takes the name of the run in the file, where its history lies, and what every record holds."""
         super().__init__()
-        self.name, self.data_set, self.record = name, data_set, record
+        self.key, self.recipe, self.folder, self.every, self.record = key, recipe, folder, every, record
+        self.num_images, self.num_final = NUM_IMAGES[DATA_SETS[recipe.data_set].evaluator]
 
     def on_epoch_end(self, epoch, logs=None):
         """Scores images from one fixed seed."""
-        row = scoreboard.score_images(self.model.generate(NUM_IMAGES, seed=0), self.data_set)
-        rows = read_results("epochs").get(self.name, {}).get("epochs", [])[:epoch]
-        update_results("epochs", {self.name: {**self.record, "epochs": [*rows, {"epoch": epoch + 1, **row}]}})
+        self.epoch = epoch + 1
+        if is_scored(self.epoch, self.every):
+            self._add_row(self.epoch, self.num_images)
+
+    def on_train_end(self, logs=None):
+        """Scores as many images as the scoreboard does."""
+        self._add_row(self.recipe.epochs, self.num_final)
+
+    def _add_row(self, epoch, num_images):
+        history = json.loads((self.folder / f"epoch_{epoch:03d}.json").read_text())
+        images = self.model.generate(num_images, seed=0, batch_size=1000 if backend.accelerators() else 100)
+        row = {
+            "epoch": epoch,
+            "images_seen": sum(each["images"] for each in history),
+            "seconds": sum(each["seconds"] for each in history),
+            "passes_per_image": self.model.passes_per_image,
+            **scoreboard.score_images(images, self.recipe.data_set),
+        }
+        rows = read_results("epochs").get(self.key, {}).get("epochs", [])
+        rows = [each for each in rows if (each["epoch"], each["num_images"]) < (epoch, num_images)]
+        update_results("epochs", {self.key: {**self.record, "epochs": [*rows, row]}})
+        print(self.key, row, flush=True)
 
 
-name, num_epochs = sys.argv[1], int(sys.argv[2])
-recipe = dataclasses.replace(recipes.get_recipe(name), epochs=num_epochs)
-record = {"command": f"python benchmarks/epochs.py {name} {num_epochs}", "seed": 0, **environment()}
-folder = pathlib.Path("build/epochs") / name
-train(recipe, folder, verbose=2, callbacks=[ScoreEpochs(name, recipe.data_set, record)])
-discard_checkpoint(folder)
+def main():
+    """Trains what the command line names, one after the other; what is done stays done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--every", type=int)
+    arguments = parser.parse_args()
+    device.setup_device()
+    options = "".join(
+        f" --{key} {value}" for key, value in vars(arguments).items() if key != "names" and value not in (None, 0)
+    )
+    prefix = "KERAS_BACKEND=jax " if keras.backend.backend() == "jax" else ""
+    for name in arguments.names:
+        recipe = recipes.get_recipe(name)
+        changed = dataclasses.replace(recipe, seed=arguments.seed, epochs=arguments.epochs or recipe.epochs)
+        key = name + ("" if arguments.seed == 0 else f", seed {arguments.seed}")
+        command = f"{prefix}python benchmarks/epochs.py {name}{options}"
+        record = {"command": command, "seed": arguments.seed, **environment()}
+        if changed == recipe:
+            folder = FOLDER / name
+            train_and_save(recipe, None, 2, [ScoreEpochs(key, recipe, folder, arguments.every, record)])
+            continue
+        folder = FOLDER / f"{key.replace(', ', '_').replace(' ', '_')}_{changed.epochs}_epochs"
+        with all_images():
+            train(changed, folder, verbose=2, callbacks=[ScoreEpochs(key, changed, folder, arguments.every, record)])
+        discard_checkpoint(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,20 +2,21 @@
 
 python benchmarks/speed.py  # all rows
 python benchmarks/speed.py ddpm_mnist bfloat16  # one of them
-KERAS_BACKEND=jax python benchmarks/speed.py ddpm_mnist bfloat16  # on JAX
+KERAS_BACKEND=jax python benchmarks/speed.py  # on JAX; on a GPU every model in float32 and bfloat16, sampling alone
 
 The row "article" samples as the article does: one image at a time, a Python loop over the timesteps, an eager network;
 here with our network, so that only the way of sampling differs. What it trains, in eager steps, is about as large as
-the article's network, built of our blocks: 30 million parameters, four resolutions from 32x32 on. One process per row,
-since the peak of a process never falls. Rows are kept per device and backend. The share of the peak is that of the rate
-at which the machine convolves at best; operations are counted in a graph of TensorFlow, so rows of JAX have no share.
+the article's network, built of our blocks: 30 million parameters, four resolutions from 32x32 on. On a CPU each row has
+a process of its own, since the peak of a process's memory never falls. Rows are kept per device and backend. The share
+of the peak is that of the rate at which the machine convolves at best; operations are counted in a graph of TensorFlow,
+so rows of JAX have no share.
 """
 
 import subprocess
 import sys
 import time
 
-from trilemma import data, device  # isort: skip  It chooses the kernels.
+from trilemma import backend, data, device  # isort: skip  It chooses the kernels.
 import keras
 import numpy as np
 from memory import peak_megabytes
@@ -31,8 +32,10 @@ MODELS = (
     "vae_mnist", "vae2_mnist", "dcgan_mnist", "dcgan2_mnist", "ddpm_mnist", "solver20_mnist", "ddgan_mnist",
     "student_mnist", "student2_mnist", "student1_mnist",
 )  # fmt: skip
+ACCELERATED = bool(backend.accelerators())
 ROWS = (*((name, "float32") for name in MODELS), ("ddpm_mnist", "bfloat16"), ("ddpm_mnist", "article"))
-BATCH_SIZES = (1, 10, 100, 500)
+ACCELERATED_ROWS = tuple((name, precision) for precision in ("float32", "bfloat16") for name in MODELS)
+BATCH_SIZES = (1, 500) if ACCELERATED else (1, 10, 100, 500)
 PATIENCE = 30  # seconds; when a batch takes longer, a larger one is not tried
 TRAINING_STEPS = 20  # at first
 ON_JAX = keras.backend.backend() == "jax"
@@ -130,16 +133,8 @@ def shares_of_peak(row, model, trained, batch_size):
     return shares
 
 
-def main():
-    """Measures the row that the command line names, or all."""
-    if not sys.argv[1:]:
-        for row in ROWS:
-            if not (ON_JAX and "article" in row):
-                subprocess.run([sys.executable, __file__, *row], check=True)
-        return
-    name, precision = sys.argv[1:]
-    if ON_JAX and precision == "article":
-        raise ValueError("the article samples and trains in TensorFlow; leave out KERAS_BACKEND=jax.")
+def measure(name, precision):
+    """Measures one row and keeps it."""
     device.setup_device("float32" if precision == "article" else precision)
     model = pretrained.load_pretrained(name)
     row = {
@@ -154,15 +149,36 @@ def main():
         before = peak_megabytes()
         row["images_per_second"] = sampling_rows(model)
         row["seconds_per_image"] = 1 / row["images_per_second"]["1"]
-        row["peak_megabytes"], row["megabytes_added"] = peak_megabytes(), peak_megabytes() - before
-        recipe = recipes.get_recipe(name)
-        trained = prepare(recipe, 1000) if recipe.weights is None else None  # Another sampler is not another training.
-        if trained is not None:
-            row["training_images_per_second"] = training_rate(trained, recipe.batch_size)
-        if not ON_JAX:
-            row |= shares_of_peak(row, model, trained, recipe.batch_size)
+        if not ACCELERATED:
+            row |= costs_on_a_cpu(row, name, model, before)
     update_results("speed", {f"{name}, {precision}, {row['device']}{', JAX' if ON_JAX else ''}": row})
-    print(row)
+    print(name, precision, row, flush=True)
+
+
+def costs_on_a_cpu(row, name, model, megabytes_before):
+    """The memory that sampling adds, the rate of training, shares of the peak."""
+    peak = peak_megabytes()
+    costs = {"peak_megabytes": peak, "megabytes_added": peak - megabytes_before}
+    recipe = recipes.get_recipe(name)
+    trained = prepare(recipe, 1000) if recipe.weights is None else None  # Another sampler is not another training.
+    if trained is not None:
+        costs["training_images_per_second"] = training_rate(trained, recipe.batch_size)
+    return costs if ON_JAX else costs | shares_of_peak({**row, **costs}, model, trained, recipe.batch_size)
+
+
+def main():
+    """Measures the row that the command line names, or all."""
+    if ON_JAX and "article" in sys.argv:
+        raise ValueError("the article samples and trains in TensorFlow; leave out KERAS_BACKEND=jax.")
+    if sys.argv[1:]:
+        measure(*sys.argv[1:])
+    elif ACCELERATED:
+        for row in ACCELERATED_ROWS:
+            measure(*row)
+    else:
+        for row in ROWS:
+            if not (ON_JAX and "article" in row):
+                subprocess.run([sys.executable, __file__, *row], check=True)
 
 
 if __name__ == "__main__":

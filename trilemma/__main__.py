@@ -93,11 +93,11 @@ def check_results_folder():
         raise ValueError(f"{records.RESULTS_DIR.resolve()} cannot be written; start in a folder where you may write.")
 
 
-def train_and_save(recipe, data_dir, verbose):
-    """Trains one recipe and saves what came of it; the checkpoint goes last."""
+def train_and_save(recipe, data_dir, verbose, callbacks=()):
+    """Trains one recipe and saves what came of it; the checkpoint goes last. `callbacks` as in `training.train`."""
     folder = pathlib.Path("build/checkpoints") / recipe.name
     with all_images():
-        model, history = train(recipe, folder, data_dir, verbose)
+        model, history = train(recipe, folder, data_dir, verbose, callbacks)
     minutes = minutes_by_device(history)
     changed = "" if recipe == recipes.get_recipe(recipe.name) else f" --epochs {recipe.epochs}"
     backend_prefix = "KERAS_BACKEND=jax " if keras.backend.backend() == "jax" else ""
@@ -107,7 +107,7 @@ def train_and_save(recipe, data_dir, verbose):
     print(f"weights: {weights_folder / recipe.name}.safetensors")
     record = {**description, "history": history, **records.environment()}
     if not recipe.draws:
-        evaluators.save_reference(recipe.data_set, data_dir)
+        evaluators.save_reference(recipe.data_set, recipe.family, data_dir)
         images, labels = load_images(recipe.data_set, "test", data_dir)
         _, predicted = pretrained.load_pretrained(recipe.name).embed(images)
         record["test_accuracy"], record["num_test_images"] = float(np.mean(predicted == labels)), len(labels)

@@ -153,7 +153,7 @@ def test_training_keeps_samples_of_every_epoch(tmp_path):
 
 def test_a_classifier_is_trained_with_labels_and_draws_no_samples(tmp_path):
     _, history = train(tiny_recipe("classifier", epochs=1), tmp_path, verbose=0)
-    assert history[0].keys() == {"epoch", "loss", "accuracy", "seconds", "device"}
+    assert history[0].keys() == {"epoch", "loss", "accuracy", "images", "seconds", "device"}
     assert not list(tmp_path.glob("*.npy"))
 
 

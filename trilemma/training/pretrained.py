@@ -1,6 +1,7 @@
 """Weights files: half-precision safetensors, each with its checksum and its history in `index.json` beside them."""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import json
@@ -45,7 +46,7 @@ def load_pretrained(name, **kwargs):
     """
     if name not in list_pretrained():
         raise ValueError(f"unknown pretrained model {name!r}; expected one of {list_pretrained()}.")
-    recipe = recipes.get_recipe(name)
+    recipe = as_trained(name)
     tensors = load_arrays(recipe.weights_name)
     model = recipe.build(**kwargs)
     needed = {f"{prefix}/{i:03d}" for prefix, each in model.networks.items() for i in range(len(each[0].weights))}
@@ -57,6 +58,27 @@ def load_pretrained(name, **kwargs):
         for network in networks:
             network.set_weights([tensors[f"{prefix}/{i:03d}"] for i in range(len(network.weights))])
     return model
+
+
+def as_trained(name):
+    """The recipe of a model with the arguments that its weights were trained with.
+
+    `recipes.get_recipe` says how a model is trained next; weights that are older go on being drawn with as they are.
+    What a row of its own changes, its sampler, comes from the registry.
+    """
+    recipe = recipes.get_recipe(name)
+    trained = pretrained_index()[recipe.weights_name].get("recipe")
+    if trained is None:
+        return recipe
+    family = recipes.get_recipe(recipe.weights_name).arguments
+    own = {key: value for key, value in recipe.arguments.items() if key not in family or family[key] != value}
+    return dataclasses.replace(recipe, arguments={**trained["arguments"], **own})
+
+
+def is_outdated(name):
+    """Whether a weights file was trained by another recipe than the registry now holds for its name."""
+    trained, recipe = pretrained_index()[name].get("recipe"), recipes.get_recipe(name)
+    return trained is not None and trained != json.loads(json.dumps(recipe.describe()))
 
 
 def save_pretrained(name, model, **history):

@@ -9,6 +9,8 @@ from trilemma.models.contract import GenerativeModel
 from trilemma.models.dcgan import DCGAN
 from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
+from trilemma.models.gan import GAN
+from trilemma.models.mixture_vae import MixtureVAE
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
 
@@ -77,6 +79,7 @@ class Recipe:
 
 _VAE = Recipe(VAE, dict(latent_size=32), epochs=60)
 _DCGAN = Recipe(DCGAN, epochs=6, batch_size=64, learning_rate=2e-4, jit_compile=True)
+_GAN = Recipe(GAN, epochs=70, learning_rate=2e-4)
 _DDPM = Recipe(DDPM, epochs=18, batch_size=64)
 # Each kind of step learns from the average of the next shorter one; a slow average would delay the longest one most.
 _STUDENT = Recipe(Student, dict(ema_decay=0.99), teacher="ddpm", epochs=12, batch_size=64)
@@ -88,14 +91,22 @@ def _sampled(recipe, family, **sampler):
 
 RECIPES = {
     "classifier": Recipe(Classifier, epochs=10, learning_rate=2e-3),
+    # The second evaluator: what two networks agree on does not depend on the features of one.
+    "classifier2": Recipe(Classifier, dict(architecture="residual"), epochs=10, seed=1),
     "vae2": Recipe(VAE, dict(latent_size=2), epochs=6),
     "vae": _VAE,
+    "mixture_vae": Recipe(
+        MixtureVAE, dict(latent_size=32), teacher="vae", epochs=20, batch_size=256, learning_rate=5e-3
+    ),
     "dcgan": _DCGAN,
     "dcgan2": dataclasses.replace(_DCGAN, arguments=dict(latent_size=2)),
     # A quarter of the discriminator, as in Metz et al. 2017, where it collapsed; ours only loses modes. It takes more
     # to collapse: no batch normalisation either.
     "dcgan_quarter": dataclasses.replace(_DCGAN, arguments=dict(discriminator_width=16)),
     "dcgan_crippled": dataclasses.replace(_DCGAN, arguments=dict(discriminator_width=16, batch_normalization=False)),
+    "gan": _GAN,
+    # The loss of the GAN in the networks of the DCGAN: what is owed to the loss alone.
+    "gan_dcgan": dataclasses.replace(_GAN, arguments=dict(architecture="dcgan", latent_size=100), batch_size=64),
     "ddpm": _DDPM,
     "solver20": _sampled(_DDPM, "ddpm", name="dpm_solver", num_steps=20, power=0.8, eta=1.0),
     "student": _STUDENT,

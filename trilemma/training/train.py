@@ -19,22 +19,22 @@ class _Epochs(keras.callbacks.Callback):
     The number of an epoch is part of the names, and the weights come last, so that a checkpoint is whole or not there.
     """
 
-    def __init__(self, folder, history, draws):
+    def __init__(self, folder, history, draws, num_images):
         super().__init__()
-        self.folder, self.history, self.draws = folder, history, draws
+        self.folder, self.history, self.draws, self.num_images = folder, history, draws, num_images
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        number = epoch + 1
-        seconds = time.perf_counter() - self.start
+        number, seconds = epoch + 1, time.perf_counter() - self.start
         if self.draws:
             labels = None if self.model.num_classes is None else np.arange(10) % self.model.num_classes
             images = np.round(self.model.generate(10, labels, seed=0) * 255).astype("uint8")
             np.save(self.folder / f"epoch_{number:03d}.npy", images)
         losses = {key: float(value) for key, value in logs.items()}
-        self.history.append({"epoch": number, **losses, "seconds": seconds, "device": device.device_name()})
+        spent = {"images": self.num_images, "seconds": seconds, "device": device.device_name()}
+        self.history.append({"epoch": number, **losses, **spent})
         files.write_safely(_history(self.folder, number), json.dumps(self.history))
         unfinished = self.folder / "unfinished.weights.h5"
         self.model.save_weights(unfinished)
@@ -74,8 +74,8 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
 
     Returns:
         model: trained.
-        history: list with a dict for every epoch, also of those before an interruption: means of the losses, seconds,
-            device.
+        history: list with a dict for every epoch, also of those before an interruption: means of the losses, images
+            that it saw, seconds, device.
 
     Raises:
         ValueError: the folder holds checkpoints of an interrupted training of another recipe or of other images, or
@@ -92,7 +92,8 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
         )
         model, history = _resume(recipe, folder, recipe.epochs * len(batches), len(images))
         batches.epoch = len(history)  # The order of the images goes on too.
-        callbacks = [*callbacks, _Epochs(folder, history, draws=recipe.draws)]
+        # First, so that the seconds of an epoch are without what others do after it.
+        callbacks = [_Epochs(folder, history, recipe.draws, len(batches) * batches.batch_size), *callbacks]
         model.fit(batches, initial_epoch=len(history), epochs=recipe.epochs, callbacks=callbacks, verbose=verbose)
     return model, history
 
