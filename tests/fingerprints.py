@@ -15,18 +15,25 @@ from trilemma.models.classifier import Classifier
 from trilemma.models.dcgan import DCGAN
 from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
+from trilemma.models.gan import GAN
+from trilemma.models.mixture_vae import MixtureVAE
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
 
 UNET = dict(num_timesteps=8, widths=(16,))
 MODELS = {
     "vae": (VAE, dict(latent_size=2)),
+    "mixture_vae": (MixtureVAE, dict(latent_size=2, num_components=3)),
     "dcgan": (DCGAN, dict(latent_size=4, generator_width=8, discriminator_width=8)),
     "ddpm": (DDPM, UNET),
     "student": (Student, dict(most_steps=4, **UNET)),
     "ddgan": (
         DDGAN,
         dict(UNET, num_timesteps=2, latent_size=4, discriminator_width=8, minibatch_deviation=True, r1_weight=10.0),
+    ),
+    "gan": (
+        GAN,
+        dict(latent_size=4, generator_widths=(4, 8), discriminator_widths=(8, 4), num_blocks=1, penalty_weight=2.0),
     ),
     "classifier": (Classifier, dict(num_classes=3)),
 }
