@@ -33,7 +33,7 @@ MODELS = {
     ),
     "gan": (
         GAN,
-        dict(latent_size=4, generator_widths=(4, 8), discriminator_widths=(8, 4), num_blocks=1, penalty_weight=2.0),
+        dict(latent_size=4, generator_widths=(8, 16), discriminator_widths=(8, 4), num_blocks=1, penalty_weight=100.0),
     ),
     "classifier": (Classifier, dict(num_classes=3)),
 }

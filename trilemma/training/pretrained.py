@@ -77,8 +77,8 @@ def as_trained(name):
 
 def is_outdated(name):
     """Whether a weights file was trained by another recipe than the registry now holds for its name."""
-    trained, recipe = pretrained_index()[name].get("recipe"), recipes.get_recipe(name)
-    return trained is not None and trained != json.loads(json.dumps(recipe.describe()))
+    trained = pretrained_index()[name].get("recipe")
+    return trained is not None and trained != json.loads(json.dumps(recipes.get_recipe(name).describe()))
 
 
 def save_pretrained(name, model, **history):
@@ -190,4 +190,7 @@ def weights_table():
         "Commands that name benchmarks/jax_training.py are of version 0.1; now it is "
         "`KERAS_BACKEND=jax python -m trilemma train NAME`."
     )
+    outdated = [row["file"] for row in rows if is_outdated(row["file"])]
+    if outdated:
+        note += f" Trained by an older recipe than the one that would be used now: {', '.join(outdated)}."
     return records.markdown_table(rows, columns | {"sha256": ".12"}) + f"\n\n{note}"
