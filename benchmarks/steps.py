@@ -3,7 +3,7 @@
 python benchmarks/steps.py mnist
 python benchmarks/steps.py fashion_mnist
 
-Rows of the same weights and noise are kept, so that an interrupted run goes on; delete the file to measure anew.
+Rows of the same weights, evaluator and noise are kept, so that an interrupted run goes on.
 """
 
 import itertools
@@ -11,11 +11,13 @@ import sys
 
 from trilemma import device
 from trilemma.evaluation import scoreboard
+from trilemma.evaluation.evaluators import evaluator_of
 from trilemma.records import environment, read_results, update_results
 from trilemma.training import pretrained
 
 NUM_IMAGES = 1000
 STEPS = (5, 10, 20)
+MORE_STEPS = {"DDIM": (50, 200)}  # of the samplers whose way to the full number of passes is a question
 # Name -> arguments of `use_sampler`.
 SAMPLERS = {
     "DDIM": dict(name="ddim"),
@@ -32,18 +34,21 @@ def main():
     (data_set,) = sys.argv[1:]
     device.setup_device()
     model = pretrained.load_pretrained(f"ddpm_{data_set}")
-    weights = pretrained.pretrained_index()[f"ddpm_{data_set}"]["sha256"]
-    for num_steps, (sampler, arguments) in itertools.product(STEPS, SAMPLERS.items()):
+    index = pretrained.pretrained_index()
+    files = {file: index[file]["sha256"] for file in (*evaluator_of(data_set).weights, f"ddpm_{data_set}")}
+    runs = [*itertools.product(STEPS, SAMPLERS), *((steps, name) for name in MORE_STEPS for steps in MORE_STEPS[name])]
+    for num_steps, sampler in runs:
+        arguments = SAMPLERS[sampler]
         name = f"{data_set}, {sampler}, {num_steps}"
         known = read_results("steps").get(name, {})
-        if (known.get("weights_sha256"), known.get("noise")) != (weights, scoreboard.NOISE):
+        if (known.get("files_sha256"), known.get("noise")) != (files, scoreboard.NOISE):
             model.use_sampler(num_steps=num_steps, **arguments)
             row = scoreboard.score(model, data_set, NUM_IMAGES)
             del row["images_per_second"]  # Of a single short run; benchmarks/speed.py measures speed.
             row |= {
                 "data_set": data_set,
                 "sampler": sampler,
-                "weights_sha256": weights,
+                "files_sha256": files,
                 "command": f"python benchmarks/steps.py {data_set}",
             }
             update_results("steps", {name: row | environment()})

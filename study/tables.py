@@ -8,8 +8,10 @@ from trilemma import plotting, records
 from trilemma.evaluation import scoreboard
 from trilemma.training.pretrained import weights_table
 
-NAMES = ("real", "vae", "vae2", "dcgan", "dcgan2", "solver20", "ddgan", "gaussian")
-BY_PASSES = ("ddpm", "solver20", "ddgan", "student", "student2", "student1", "dcgan", "vae")
+NAMES = ("real", "mixture_vae", "vae", "vae2", "dcgan", "dcgan2", "solver20", "ddgan", "gaussian")
+BY_PASSES = ("ddpm", "solver20", "ddgan", "student", "student2", "student1", "mixture_vae", "dcgan", "vae")
+SCORES = {"frechet_distance": ".1f", "clipped_coverage": ".2f"}  # of the tables that set both data sets side by side
+EVALUATED = ("real", *BY_PASSES, "vae2", "dcgan2", "gaussian")
 
 
 def results_table():
@@ -19,8 +21,8 @@ def results_table():
         for data_set in evidence.STUDIED
         for name, row in evidence.recorded_rows(data_set, NAMES, 10_000).items()
     ]
-    columns = {"model": "", "num_images": "d", "num_seeds": "d", "frechet_distance": ".1f", "precision": ".2f"}
-    columns |= {"recall": ".2f", "passes_per_image": "d", "images_per_second": ",.1f"}
+    columns = {"model": "", "num_images": "d", "num_seeds": "d", "frechet_distance": ".1f"}
+    columns |= {"passes_per_image": "d", "images_per_second": ",.1f"}
     return seeds_table(rows, columns)
 
 
@@ -29,8 +31,8 @@ def passes_table():
     rows = {name: {"generator": name, "spread": {}} for name in BY_PASSES}
     for data_set in evidence.STUDIED:
         for name, row in evidence.recorded_rows(data_set, BY_PASSES).items():
-            rows[name] |= {key: row[key] for key in ("passes_per_image", "images_per_second")}
-            for score in ("frechet_distance", "recall"):
+            rows[name] |= {key: row.get(key) for key in ("passes_per_image", "images_per_second")}
+            for score in SCORES:
                 rows[name][f"{score} {data_set}"] = row[score]
                 rows[name]["spread"][f"{score} {data_set}"] = row["spread"][score]
     columns = {"generator": "", "passes_per_image": "d", "images_per_second": ",.1f"} | _score_columns()
@@ -38,8 +40,23 @@ def passes_table():
 
 
 def _score_columns():
-    scores = {"frechet_distance": ".1f", "recall": ".2f"}
-    return {f"{score} {data_set}": spec for data_set in evidence.STUDIED for score, spec in scores.items()}
+    return {f"{score} {data_set}": spec for data_set in evidence.STUDIED for score, spec in SCORES.items()}
+
+
+def evaluators_table():
+    """What two evaluators say of every row, and how each ranks the models by distance, as Markdown."""
+    shown = []
+    for data_set in evidence.STUDIED:
+        rows = evidence.recorded_rows(data_set, EVALUATED)
+        drawn = {name: row for name, row in rows.items() if name != "real"}
+        first, second = (scoreboard.ranks(drawn, f"frechet_distance{end}", True) for end in ("", "_2"))
+        shown += [
+            {"row": f"{name}_{data_set}", **row, "rank": first.get(name), "rank_2": second.get(name)}
+            for name, row in rows.items()
+        ]
+    columns = {"row": "", "rank": "d", "rank_2": "d", "frechet_distance": ".1f", "frechet_distance_2": ".1f"}
+    columns |= dict.fromkeys(("clipped_density", "clipped_density_2", "clipped_coverage", "clipped_coverage_2"), ".2f")
+    return records.markdown_table(shown, columns)
 
 
 def stacked_table():
@@ -65,7 +82,7 @@ def sampler_table():
         results.append({**run, "data_set": data_set, "sampler": "as trained, 200 passes"})
     for row in results:
         shown = rows.setdefault(row["sampler"], {"sampler": row["sampler"]})
-        shown |= {f"{score} {row['data_set']}": row[score] for score in ("frechet_distance", "recall")}
+        shown |= {f"{score} {row['data_set']}": row[score] for score in SCORES}
     return records.markdown_table(list(rows.values()), {"sampler": ""} | _score_columns())
 
 
@@ -79,6 +96,7 @@ def claims_table():
 TABLES = {
     "model": results_table,
     "generator": passes_table,
+    "row": evaluators_table,
     "sampler": sampler_table,
     "Stacked-MNIST": stacked_table,
     "claim": claims_table,

@@ -506,6 +506,8 @@ OPTIMIZERS = {
         "generator_loss": (cosine(1e-3, 1000), 0.5, 0.99),
         "discriminator_loss": (cosine(4e-3, 1000), 0.5, 0.99),
     },
+    GAN: dict.fromkeys(ADVERSARIAL, (cosine(1e-3, 1000), 0.0, 0.99)),
+    MixtureVAE: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
     Classifier: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
 }
 
@@ -553,6 +555,8 @@ def test_average_follows_moving_statistics_and_decays_at_most_by_its_decay():
 def test_every_network_is_told_whether_it_trains(model_class, training):
     model, told = build(model_class), []
     names = [name for name, value in vars(model).items() if isinstance(value, keras.Model)]
+    players = [network for networks in model.players().values() for network in networks]
+    trained = {name for name in names if any(getattr(model, name) is network for network in players)}
 
     def watched(name, network):
         def watching(*arguments, training):
@@ -565,8 +569,8 @@ def test_every_network_is_told_whether_it_trains(model_class, training):
         setattr(model, name, watched(name, getattr(model, name)))
     model.compute_losses(ops.convert_to_tensor(some_images(4)), None, training=training)
     assert told
-    assert {flag for name, flag in told if not name.startswith("ema_")} <= {training}
-    assert {flag for name, flag in told if name.startswith("ema_")} <= {False}
+    assert {flag for name, flag in told if name in trained} <= {training}
+    assert {flag for name, flag in told if name not in trained} <= {False}
 
 
 @pytest.mark.parametrize("model_class", [DCGAN, DDGAN])

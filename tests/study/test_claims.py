@@ -29,19 +29,19 @@ def test_every_promised_claim_has_one_row_with_a_reason():
     assert all(claim.source in claims.SOURCES for claim in claims.CLAIMS)
 
 
-def scores(distance, recall=0.9, passes=1, **others):
-    row = {"frechet_distance": distance, "precision": 0.9, "recall": recall, "passes_per_image": passes}
-    return {**row, "num_images": 1000, "parameters": 10**6, **others}
+def scores(distance, covered=0.9, passes=1, **others):
+    row = {"frechet_distance": distance, "precision": 0.9, "recall": 0.2, "passes_per_image": passes}
+    return {**row, "clipped_coverage": covered, "num_images": 1000, "parameters": 10**6, **others}
 
 
 def scoreboard_with(**changes):
     """A scoreboard on which the article is right about every corner."""
     rows = {
-        "real": {"frechet_distance": 1.0, "recall": 1.0},
+        "real": {"frechet_distance": 1.0, "clipped_coverage": 1.0},
         "vae": scores(49.0),
-        "dcgan": scores(1.0, recall=0.5),
+        "dcgan": scores(1.0, covered=0.5),
         "ddpm": scores(1.0, passes=200),
-        "gaussian": {"frechet_distance": 100.0, "recall": 0.0},
+        "gaussian": {"frechet_distance": 100.0, "clipped_coverage": 0.0},
         **changes,
     }
     return {f"{name}_{data_set}": row for name, row in rows.items() for data_set in ("mnist", "fashion_mnist")}
@@ -69,7 +69,7 @@ def test_corners_of_the_article_are_compared_model_by_model(monkeypatch):
     held = measure(monkeypatch, "C9", scoreboard_1000=scoreboard_with())
     assert held == {"vae": [True, True], "dcgan": [True, True], "ddpm": [True, True]}
     # A VAE that is sharp too and a DCGAN that covers reach more than the article says; a blurred DDPM less.
-    changes = {"vae": scores(1.0), "dcgan": scores(1.0, recall=0.95), "ddpm": scores(9.0, passes=200)}
+    changes = {"vae": scores(1.0), "dcgan": scores(1.0, covered=0.95), "ddpm": scores(9.0, passes=200)}
     held = measure(monkeypatch, "C9", scoreboard_1000=scoreboard_with(**changes))
     assert held == {"vae": [False, False], "dcgan": [False, False], "ddpm": [False, False]}
 
@@ -109,7 +109,7 @@ def test_diffusion_conditions_fall_one_by_one(monkeypatch):
 
     assert failed() == []
     assert failed(frechet_distance=25.0) == ["quality"]
-    assert failed(recall=0.5) == ["coverage"]
+    assert failed(clipped_coverage=0.5) == ["coverage"]
     assert failed(losses=(2, 1, 1.02, 0.5)) == ["no rise above 1 %"]
     assert failed(speed=speeds(ddpm_training=1000.0)) == ["slow training"]
     assert failed(speed=speeds(ddpm_sampling=900.0)) == ["slow sampling"]
@@ -117,7 +117,7 @@ def test_diffusion_conditions_fall_one_by_one(monkeypatch):
 
 def test_few_passes_must_keep_what_all_passes_reach(monkeypatch):
     def held(ddim, ddgan):
-        board = scoreboard_with(ddpm=scores(10.0, recall=1.0, passes=200), ddgan=ddgan)
+        board = scoreboard_with(ddpm=scores(10.0, covered=1.0, passes=200), ddgan=ddgan)
         others = [scores(1.0, passes=10, sampler="DDIM"), scores(1.0, passes=20, sampler="DDIM, eta 1")]
         steps = {
             f"{data_set} {number}": {**row, "data_set": data_set}
@@ -128,8 +128,8 @@ def test_few_passes_must_keep_what_all_passes_reach(monkeypatch):
         return list(measure(monkeypatch, "C8", scoreboard_1000=board, steps=steps, speed=rates).values())
 
     yes, no = [True, True], [False, False]
-    assert held(scores(11.0, passes=20), scores(12.0, recall=0.95, passes=4)) == [yes, yes, yes, yes, yes, yes]
-    assert held(scores(13.0, passes=20), scores(9.0, recall=0.8, passes=40)) == [no, yes, yes, yes, no, no]
+    assert held(scores(11.0, passes=20), scores(12.0, covered=0.95, passes=4)) == [yes, yes, yes, yes, yes, yes]
+    assert held(scores(13.0, passes=20), scores(9.0, covered=0.8, passes=40)) == [no, yes, yes, yes, no, no]
 
 
 @pytest.mark.parametrize(("catches_up", "expected"), [(41, [True, True]), (11, [True, False]), (5, [False, False])])
@@ -147,7 +147,7 @@ def test_models_keep_on_clothes_the_corners_that_they_reach_on_digits(monkeypatc
     board = scoreboard_with()
     assert list(measure(monkeypatch, "C18", scoreboard_1000=board).values()) == [[True]] * 3
     # A DCGAN that gains coverage keeps what it had; a VAE that loses coverage does not.
-    board["dcgan_fashion_mnist"], board["vae_fashion_mnist"] = scores(1.0), scores(49.0, recall=0.5)
+    board["dcgan_fashion_mnist"], board["vae_fashion_mnist"] = scores(1.0), scores(49.0, covered=0.5)
     held = measure(monkeypatch, "C18", scoreboard_1000=board)
     assert list(held.values()) == [[False], [True], [True]]
 
@@ -185,7 +185,7 @@ def all_speeds(*names, rate=1000.0):
 @pytest.mark.parametrize(("share", "reached"), [(0.899, False), (0.901, True)])
 def test_a_corner_is_reached_from_nine_tenths_on(monkeypatch, share, reached):
     # Square roots of distances run from 10, Gaussian noise, to 1, real images.
-    model = scores((10 - 9 * share) ** 2, recall=share, passes=1)
+    model = scores((10 - 9 * share) ** 2, covered=share, passes=1)
     monkeypatch.setattr(records, "load_results", {"speed": speeds(), "scoreboard_1000": scoreboard_with(vae=model)}.get)
     assert evidence.reached_corners("mnist")["vae"] == ({"quality", "coverage", "speed"} if reached else {"speed"})
 
@@ -223,7 +223,7 @@ def test_latent_sizes_at_their_limits(monkeypatch, two, sixteen, hundred, expect
 
 
 @pytest.mark.parametrize(
-    ("step", "classes", "recall", "expected"),
+    ("step", "classes", "covered", "expected"),
     [
         (0.999, 10, 0.451, [YES, YES, YES]),
         (1.001, 10, 0.451, [NO, YES, YES]),
@@ -231,9 +231,9 @@ def test_latent_sizes_at_their_limits(monkeypatch, two, sixteen, hundred, expect
         (0.999, 10, 0.449, [YES, YES, NO]),
     ],
 )
-def test_the_latent_plane_at_its_limits(monkeypatch, step, classes, recall, expected):
+def test_the_latent_plane_at_its_limits(monkeypatch, step, classes, covered, expected):
     plane = {"largest_step_over_random_pairs": step, "classes_covered": classes, "num_images": 900}
-    board = scoreboard_with(real={"frechet_distance": 1.0, "recall": 0.5}, vae2=scores(9.0, recall=recall))
+    board = scoreboard_with(real={"frechet_distance": 1.0, "clipped_coverage": 0.5}, vae2=scores(9.0, covered=covered))
     results = {"claims": on_both("C2", plane), "scoreboard_1000": board, "speed": all_speeds("vae2")}
     assert list(measure(monkeypatch, "C2", **results).values()) == expected
 
@@ -255,22 +255,22 @@ def test_sharpness_is_judged_by_its_distance_from_real_images(monkeypatch, vae, 
 
 
 @pytest.mark.parametrize(
-    ("full", "small", "coverage", "expected"),
+    ("full", "small", "first", "expected"),
     [
-        (0.719, 0.719, 0.299, [YES, YES, YES]),
-        (0.721, 0.719, 0.299, [NO, YES, YES]),
-        (0.719, 0.721, 0.299, [YES, NO, YES]),
-        (0.719, 0.719, 0.301, [YES, YES, NO]),
+        (0.719, 0.719, 0.718, [YES, YES, YES]),
+        (0.721, 0.719, 0.718, [NO, YES, YES]),
+        (0.719, 0.721, 0.720, [YES, NO, YES]),
+        (0.719, 0.719, 0.720, [YES, YES, NO]),
     ],
 )
-def test_collapse_at_its_limits(monkeypatch, full, small, coverage, expected):
+def test_collapse_at_its_limits(monkeypatch, full, small, first, expected):
     board = scoreboard_with(
-        real={"frechet_distance": 1.0, "recall": 0.8, "coverage": 0.9},
-        dcgan=scores(1.0, recall=full, coverage=0.5),
-        dcgan2=scores(1.0, recall=small, coverage=0.3),
+        real={"frechet_distance": 1.0, "clipped_coverage": 0.8},
+        dcgan=scores(1.0, covered=full),
+        dcgan2=scores(1.0, covered=small),
     )
-    first = on_both("C4", {"recall": 0.0, "coverage": coverage})
-    results = {"claims": first, "scoreboard_1000": board, "speed": all_speeds("dcgan2")}
+    epoch = on_both("C4", {"clipped_coverage": first})
+    results = {"claims": epoch, "scoreboard_1000": board, "speed": all_speeds("dcgan2")}
     assert list(measure(monkeypatch, "C4", **results).values()) == expected
 
 
@@ -307,7 +307,7 @@ def test_most_images_must_change_from_the_last_timestep(monkeypatch, last, expec
 
 
 @pytest.mark.parametrize(
-    ("distance", "recall", "passes", "expected"),
+    ("distance", "covered", "passes", "expected"),
     [
         (11.99, 0.721, 20, [YES, YES, YES]),
         (12.01, 0.721, 20, [NO, YES, YES]),
@@ -315,16 +315,16 @@ def test_most_images_must_change_from_the_last_timestep(monkeypatch, last, expec
         (11.99, 0.721, 21, [YES, YES, NO]),
     ],
 )
-def test_few_passes_at_their_limits(monkeypatch, distance, recall, passes, expected):
-    real, full = {"frechet_distance": 1.0, "recall": 0.8}, scores(10.0, recall=0.8, passes=200)
-    board = scoreboard_with(real=real, ddpm=full, ddgan=scores(distance, recall=recall, passes=passes))
+def test_few_passes_at_their_limits(monkeypatch, distance, covered, passes, expected):
+    real, full = {"frechet_distance": 1.0, "clipped_coverage": 0.8}, scores(10.0, covered=0.8, passes=200)
+    board = scoreboard_with(real=real, ddpm=full, ddgan=scores(distance, covered=covered, passes=passes))
     ddim = {data_set: scores(5.0, passes=20, sampler="DDIM", data_set=data_set) for data_set in evidence.STUDIED}
     results = {"scoreboard_1000": board, "steps": ddim, "speed": all_speeds("ddgan")}
     held = measure(monkeypatch, "C8", **results)
     assert [each for part, each in held.items() if part.startswith("DDGAN")] == expected
     assert [each for part, each in held.items() if part.startswith("DDIM")] == [YES, YES, YES]
     board = scoreboard_with(real=real, ddpm=full, ddgan=scores(5.0, passes=4))
-    ddim = {name: {**row, "frechet_distance": distance, "recall": recall} for name, row in ddim.items()}
+    ddim = {name: {**row, "frechet_distance": distance, "clipped_coverage": covered} for name, row in ddim.items()}
     held = measure(monkeypatch, "C8", **{**results, "scoreboard_1000": board, "steps": ddim})
     assert [each for part, each in held.items() if part.startswith("DDIM")] == [*expected[:2], YES]
     assert [each for part, each in held.items() if part.startswith("DDGAN")] == [YES, YES, YES]
@@ -371,15 +371,17 @@ def test_published_bounds_within_five_nats(monkeypatch, flat, bound, expected):
     assert [holds for (holds,) in measure(monkeypatch, "C13", **results).values()] == expected
 
 
-@pytest.mark.parametrize(("transferred", "expected"), [(-149.9, True), (-150.1, False)])
-def test_transfer_helps_if_the_bound_is_higher(monkeypatch, transferred, expected):
+@pytest.mark.parametrize(
+    ("transferred", "expected"), [([-149.9, -140.0], True), ([-150.1, -130.0], False), ([-140.0, -150.1], False)]
+)
+def test_transfer_helps_if_the_bound_is_higher_with_every_seed(monkeypatch, transferred, expected):
     claims_rows = {
-        "C17_mnist": {"elbo_from": {"new": -150.0, "fashion_mnist": transferred}},
-        "C17_fashion_mnist": {"elbo_from": {"new": -250.0, "mnist": -240.0}},
+        "C17_mnist": {"elbo_from": {"new": [-160.0, -150.0], "fashion_mnist": transferred}},
+        "C17_fashion_mnist": {"elbo_from": {"new": [-250.0, -251.0], "mnist": [-240.0, -241.0]}},
     }
     answers = {"history": [{"real_called_real": 0.9, "generated_called_real": 0.1}]}
     results = {"claims": claims_rows, "training": on_both("dcgan", answers), "scoreboard_1000": scoreboard_with()}
-    assert measure(monkeypatch, "C17", **results) == {"transfer helps": [expected, True]}
+    assert measure(monkeypatch, "C17", **results) == {"transfer helps with every seed": [expected, True]}
 
 
 @pytest.mark.parametrize(("published", "expected"), [(11.99, False), (12.01, True)])

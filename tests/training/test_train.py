@@ -137,6 +137,7 @@ def test_training_records_every_epoch(tmp_path):
     assert epochs_of(history) == [1, 2, 3]
     assert all(epoch.keys() >= {"loss", "kl_loss", "reconstruction_loss", "seconds"} for epoch in history)
     assert all(epoch["seconds"] > 0 for epoch in history)
+    assert all(epoch["images"] == history[0]["images"] > 0 for epoch in history)
     assert all(epoch["device"] == device.device_name() for epoch in history)
     assert int(model.optimizer.iterations) == 6
     assert newest_history(tmp_path / "new" / "folder") == history
@@ -443,7 +444,7 @@ def test_history_is_what_fit_reported(tmp_path):
 
     _, history = train(tiny_recipe("dcgan"), tmp_path, verbose=0, callbacks=[Listen()])
     for epoch, (row, logs) in enumerate(zip(history, reported, strict=True)):
-        row = {key: value for key, value in row.items() if key not in ("seconds", "device")}
+        row = {key: value for key, value in row.items() if key not in ("images", "seconds", "device")}
         assert row == pytest.approx({"epoch": epoch + 1, **logs}, rel=1e-5)
 
 

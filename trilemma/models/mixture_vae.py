@@ -111,8 +111,8 @@ class MixtureVAE(VAE):
     def players(self):
         return {"loss": (self.prior,)}
 
-    def log_prior(self, latents):
-        return self.prior(latents)
+    def log_prior(self, latents, training=False):
+        return self.prior(latents, training=training)
 
     def compute_losses(self, images, labels, training):
         """As of the VAE; the divergence has no closed form, and is estimated from the code that is decoded."""
@@ -120,7 +120,7 @@ class MixtureVAE(VAE):
         mean, log_variance = self.encoder(binary_images, training=False)
         latents = self.sample_latents(mean, log_variance)
         reconstruction_loss = ops.mean(bernoulli_nll(binary_images, self.decoder(latents, training=False)))
-        kl_loss = ops.mean(log_normal(latents, mean, log_variance) - self.log_prior(latents))
+        kl_loss = ops.mean(log_normal(latents, mean, log_variance) - self.log_prior(latents, training))
         return {
             "loss": reconstruction_loss + self.beta * kl_loss,
             "reconstruction_loss": reconstruction_loss,

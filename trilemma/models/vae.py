@@ -160,7 +160,7 @@ class VAE(GenerativeModel):
         log_weights = ops.reshape(log_likelihood + log_ratio, (-1, num_samples))
         return ops.logsumexp(log_weights, axis=1) - math.log(num_samples)
 
-    def log_prior(self, latents):
+    def log_prior(self, latents, training=False):
         """log p(z) of latents (batch, latent_size): (batch,), nats."""
         return log_normal(latents, 0.0, 0.0)
 
