@@ -44,9 +44,8 @@ class ScoreEpochs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Scores images from one fixed seed."""
-        self.epoch = epoch + 1
-        if is_scored(self.epoch, self.every):
-            self._add_row(self.epoch, self.num_images)
+        if is_scored(epoch + 1, self.every):
+            self._add_row(epoch + 1, self.num_images)
 
     def on_train_end(self, logs=None):
         """Scores as many images as the scoreboard does."""
@@ -72,22 +71,25 @@ def main():
     """Trains what the command line names, one after the other; what is done stays done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--every", type=int)
     arguments = parser.parse_args()
     device.setup_device()
-    options = "".join(
-        f" --{key} {value}" for key, value in vars(arguments).items() if key != "names" and value not in (None, 0)
-    )
+    given = {key: value for key, value in vars(arguments).items() if key != "names" and value is not None}
+    options = "".join(f" --{key} {value}" for key, value in given.items())
     prefix = "KERAS_BACKEND=jax " if keras.backend.backend() == "jax" else ""
-    for name in arguments.names:
-        recipe = recipes.get_recipe(name)
-        changed = dataclasses.replace(recipe, seed=arguments.seed, epochs=arguments.epochs or recipe.epochs)
-        key = name + ("" if arguments.seed == 0 else f", seed {arguments.seed}")
+    chosen = [recipes.get_recipe(name) for name in arguments.names]
+    for recipe in chosen:
+        if not recipe.draws:
+            raise ValueError(f"{recipe.name} draws no images to score; train it by python -m trilemma train.")
+    for recipe in chosen:
+        changes = {key: given[key] for key in ("seed", "epochs") if key in given}
+        name, changed = recipe.name, dataclasses.replace(recipe, **changes)
+        key = name + (f", seed {changed.seed}" if "seed" in given else "")
         command = f"{prefix}python benchmarks/epochs.py {name}{options}"
-        record = {"command": command, "seed": arguments.seed, **environment()}
-        if changed == recipe:
+        record = {"command": command, "seed": changed.seed, **environment()}
+        if not changes:  # Whoever asks for a seed or a number of epochs, even the recipe's own, keeps the weights.
             folder = FOLDER / name
             train_and_save(recipe, None, 2, [ScoreEpochs(key, recipe, folder, arguments.every, record)])
             continue

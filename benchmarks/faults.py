@@ -6,7 +6,6 @@ python benchmarks/faults.py fashion_mnist 0 1 2
 The numbers are seeds. A seed that is scored later joins those of the same data set.
 """
 
-import statistics
 import sys
 
 from trilemma.data import all_images, as_float, load_images
@@ -22,13 +21,6 @@ def flattened(images):
     return images[:: len(images) // NUM_COMPARED].reshape(NUM_COMPARED, -1)
 
 
-def summarise(runs):
-    """The mean of every score over runs with different seeds, and in "spread" the deviation (divisor n - 1)."""
-    columns = {key: [run[key] for run in runs] for key in runs[0] if key != "seed"}
-    spread = {key: statistics.stdev(values) for key, values in columns.items()} if len(runs) > 1 else {}
-    return {**{key: statistics.fmean(values) for key, values in columns.items()}, "spread": spread}
-
-
 def joined(known, data_set, seed, scores):
     """What the file holds, with the scores of one more seed: name of a fault -> dict."""
     runs = {name: known.get(data_set, {}).get("runs", {}).get(name, []) for name in scores}
@@ -41,7 +33,7 @@ def joined(known, data_set, seed, scores):
         "num_images": NUM_IMAGES,
         "num_compared_with_training": NUM_COMPARED,
         "seeds": seeds,
-        "faults": {name: summarise(each) for name, each in runs.items()},
+        "faults": {name: scoreboard.summarise(each) for name, each in runs.items()},
         "runs": runs,
         **environment(),
     }

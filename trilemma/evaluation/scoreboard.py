@@ -15,7 +15,7 @@ from trilemma.training import pretrained
 _SCORES = (
     "frechet_distance", "kernel_distance", "sliced_distance", "precision", "recall", "density", "coverage",
     "clipped_density", "clipped_coverage", "classes_covered", "class_kl", "frechet_distance_2", "clipped_density_2",
-    "clipped_coverage_2", "modes_covered", "mode_kl",
+    "clipped_coverage_2", "modes_covered", "mode_kl", "closer_to_training", "near_copies",
 )  # fmt: skip
 NOISE = "threefry2x32"  # what images are drawn from; runs of one row share it
 

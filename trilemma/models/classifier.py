@@ -37,7 +37,7 @@ TRUNKS = {"plain": _plain_trunk, "residual": _residual_trunk}
 
 
 def build_classifier_network(image_shape, num_classes, architecture="plain"):
-    """A small convolutional network, of one of two architectures that have nothing but their outputs in common.
+    """A small convolutional network: augmentation, the trunk of an architecture, features and logits.
 
     Returns:
         A Functional model: images (batch, height, width, channels) in [0, 1] -> features (batch, 128), the
