@@ -66,5 +66,14 @@ def test_animation_has_one_frame_per_step_and_rests_on_the_last(tmp_path):
             file.seek(i)
             durations.append(file.info["duration"])
             brightness.append(np.asarray(file.convert("L"))[0, 0])
+            assert file.size == (4 * (5 * 7 - 1), 4 * 6)
     assert durations[-1] > 5 * durations[0]
     assert sorted(brightness) == brightness
+
+
+def test_animation_enlarges_by_whole_pixels(tmp_path, random):
+    frame = random.integers(0, 2, (1, 1, 5, 6, 1)).astype("float32")
+    plotting.save_animation(frame, tmp_path / "large.gif", columns=1, scale=3)
+    with PIL.Image.open(tmp_path / "large.gif") as file:
+        shown = np.asarray(file.convert("L"))
+    np.testing.assert_array_equal(shown, np.kron(255 * frame[0, 0, :, :, 0], np.ones((3, 3))))

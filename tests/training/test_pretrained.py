@@ -3,14 +3,22 @@ import hashlib
 import json
 import multiprocessing
 
+import keras
 import numpy as np
 import pytest
 
 from trilemma import files
 from trilemma.models.ddpm import DDPM
-from trilemma.models.vae import VAE
+from trilemma.models.vae import VAE, build_decoder
 from trilemma.training import pretrained, recipes
-from trilemma.training.pretrained import list_pretrained, load_arrays, load_pretrained, save_arrays, save_pretrained
+from trilemma.training.pretrained import (
+    list_pretrained,
+    load_arrays,
+    load_into,
+    load_pretrained,
+    save_arrays,
+    save_pretrained,
+)
 from trilemma.training.recipes import Recipe, get_recipe
 
 MEGABYTE = 10**6
@@ -50,6 +58,36 @@ def shipped_ddpm(weights_dir, monkeypatch, random):
     model.ema_network.set_weights(averages)
     save_pretrained("ddpm_mnist", model)
     return model
+
+
+def test_the_weights_of_one_part_go_into_a_network_of_ones_own(shipped_vae):
+    model, _ = shipped_vae
+    own = build_decoder((8, 8, 1), 2)
+    load_into(own, "vae_mnist", "decoder")
+    latents = np.linspace(-1, 1, 6, dtype="float32").reshape(3, 2)
+    np.testing.assert_allclose(own(latents), model.decoder(latents), atol=5e-3)
+    assert len(own.weights) == len(model.decoder.weights)
+
+
+def test_a_network_that_does_not_fit_learns_where_it_differs(shipped_vae):
+    other = build_decoder((8, 8, 1), 3)
+    before = other.get_weights()
+    with pytest.raises(ValueError, match=r"weight 0 of decoder has the shape \(3, 256\); .* \(2, 256\)"):
+        load_into(other, "vae_mnist", "decoder")
+    for weight, value in zip(other.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    with pytest.raises(ValueError, match="'generator'; expected one of .'decoder', 'encoder'"):
+        load_into(other, "vae_mnist", "generator")
+    with pytest.raises(ValueError, match="unknown pretrained model 'vae_oil'"):
+        load_into(other, "vae_oil", "decoder")
+
+
+@pytest.mark.parametrize(("missing", "said"), [("own", "shape None"), ("shipped", "has None there")])
+def test_a_layer_too_few_or_too_many_is_told(shipped_vae, missing, said):
+    shorter = keras.Sequential([keras.Input((2,)), keras.layers.Dense(256)])
+    longer = keras.Sequential([build_decoder((8, 8, 1), 2), keras.layers.Dense(4)])
+    with pytest.raises(ValueError, match=said):
+        load_into(shorter if missing == "own" else longer, "vae_mnist", "decoder")
 
 
 def test_every_network_of_a_ddpm_gets_the_averaged_weights(shipped_ddpm):

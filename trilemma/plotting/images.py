@@ -65,12 +65,13 @@ def plot_samples(sequences, step_names, title=None):
     return figure
 
 
-def save_animation(sequences, path, columns=5, frames_per_second=10):
+def save_animation(sequences, path, columns=5, frames_per_second=10, scale=4):
     """Writes a GIF that plays (num_steps, num_images, height, width, channels) in [0, 1] and rests on the last step.
 
-    The GIF has one pixel per pixel; noise compresses badly, so enlarge it where it is shown.
+    Every pixel becomes a square of `scale` by `scale`, so that no viewer smooths it.
     """
     pictures = [np.round(255 * tile_images(step, columns)).astype("uint8") for step in sequences]
+    pictures = [picture.repeat(scale, axis=0).repeat(scale, axis=1) for picture in pictures]
     frames = [PIL.Image.fromarray(picture).quantize(32) for picture in pictures]
     durations = [1000 // frames_per_second] * (len(frames) - 1) + [2000]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import pathlib
 import warnings
@@ -58,6 +59,35 @@ def load_pretrained(name, **kwargs):
         for network in networks:
             network.set_weights([tensors[f"{prefix}/{i:03d}"] for i in range(len(network.weights))])
     return model
+
+
+def load_into(network, name, part):
+    """Loads what ships of one network into a network of one's own, which has the same layers in the same order.
+
+    Args:
+        network: keras.Model with its weights built.
+        name: "<family>_<data set>", as in `load_pretrained`.
+        part: the network's name in the model, for example "decoder" of "vae_mnist".
+
+    Raises:
+        ValueError: unknown name or part, or a network whose weights have other shapes; see `load_pretrained` too.
+    """
+    if name not in list_pretrained():
+        raise ValueError(f"unknown pretrained model {name!r}; expected one of {list_pretrained()}.")
+    tensors = load_arrays(as_trained(name).weights_name)
+    parts = sorted({key.split("/")[0] for key in tensors})
+    if part not in parts:
+        raise ValueError(f"{name} has no part {part!r}; expected one of {parts}.")
+    shipped = [tensors[key] for key in sorted(tensors) if key.split("/")[0] == part]
+    own = [tuple(weight.shape) for weight in network.weights]
+    for i, (shape, array) in enumerate(itertools.zip_longest(own, shipped)):
+        expected = None if array is None else array.shape
+        if shape != expected:
+            raise ValueError(
+                f"weight {i} of {network.name} has the shape {shape}; {part} of {name} has {expected} there. "
+                "Build the same layers, of the same sizes and in the same order."
+            )
+    network.set_weights(shipped)
 
 
 def as_trained(name):
