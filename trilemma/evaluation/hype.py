@@ -20,16 +20,23 @@ class Game:
     Attributes:
         rounds: list of (source, image); the source is "real" or a model's name.
         answers: list of bool, True where the player said "real".
+        seed: the seed of these rounds.
     """
 
     def __init__(self, real_images, generated_images, rounds_per_model=10, seed=0):
-        random = np.random.default_rng(seed)
-        wanted = {"real": (real_images, rounds_per_model * len(generated_images))}
-        wanted |= {name: (images, rounds_per_model) for name, images in generated_images.items()}
-        self.rounds = []
-        for source, (images, count) in wanted.items():
+        self._wanted = {"real": (real_images, rounds_per_model * len(generated_images))}
+        self._wanted |= {name: (images, rounds_per_model) for name, images in generated_images.items()}
+        for source, (images, count) in self._wanted.items():
             if len(images) < count:
                 raise ValueError(f"{source} has {len(images)} images; {count} rounds need as many.")
+        self.restart(seed)
+
+    def restart(self, seed=None):
+        """Forgets all answers and draws other images, by the next seed unless one is given."""
+        self.seed = self.seed + 1 if seed is None else seed
+        random = np.random.default_rng(self.seed)
+        self.rounds = []
+        for source, (images, count) in self._wanted.items():
             chosen = random.choice(len(images), count, replace=False)
             self.rounds += [(source, images[i]) for i in chosen]
         self.rounds = [self.rounds[i] for i in random.permutation(len(self.rounds))]
@@ -40,6 +47,12 @@ class Game:
         if len(self.answers) == len(self.rounds):
             raise ValueError(f"all {len(self.rounds)} images have been judged; start a new Game.")
         self.answers.append(bool(says_real))
+
+    def undo(self):
+        """Takes back the last answer."""
+        if not self.answers:
+            raise ValueError("no image has been judged, so there is no answer to take back; answer first.")
+        self.answers.pop()
 
     def scores(self):
         """The player's errors so far.
