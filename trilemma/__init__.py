@@ -21,7 +21,10 @@ if "keras" not in sys.modules:
             "Set KERAS_BACKEND before Keras is imported, or install the backend."
         )
 
-import keras
+from trilemma import messages
+
+with messages.without_noise():
+    import keras
 
 if keras.backend.backend() not in _BACKENDS:
     raise ImportError(

@@ -31,6 +31,7 @@ def no_download(monkeypatch, tmp_path):
         raise Exception("URL fetch failure on https://example.org: 7 -- the host is asleep")
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(datasets, "_announced", set())  # as in a process that has just begun
     for dataset in (keras.datasets.mnist, keras.datasets.fashion_mnist, keras.datasets.cifar10):
         monkeypatch.setattr(dataset, "load_data", fail)
 
@@ -201,6 +202,41 @@ def test_the_warning_of_the_sample_holds_the_whole_reason():
     with pytest.warns(SampleWarning, match="could not be downloaded") as caught:
         load_images("mnist")
     assert "URL fetch failure on https://example.org: 7 -- the host is asleep" in str(caught[0].message)
+
+
+def test_the_sample_is_announced_once_per_process_and_data_set(monkeypatch, capsys):
+    def fail():
+        print("Downloading data")  # as Keras does
+        raise Exception("URL fetch failure on https://example.org")
+
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", fail)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for split in ("train", "test", "train"):
+            load_images("mnist", split)
+            load_images("stacked_mnist", split)
+        load_images("fashion_mnist")
+        load_images("fashion_mnist")
+    assert [str(warning.message).split()[0] for warning in caught] == ["mnist", "fashion_mnist"]
+    assert tuple(capsys.readouterr()) == ("", "Downloading data\n")
+
+
+def test_an_announced_sample_is_refused_all_the_same_where_all_images_are_needed():
+    with pytest.warns(SampleWarning):
+        load_images("mnist")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="made from all images"), all_images():
+            load_images("mnist")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_images("mnist")  # said already
+
+
+def test_a_refused_sample_is_announced_when_it_is_used():
+    with pytest.raises(ValueError, match="made from all images"), all_images():
+        load_images("mnist")
+    with pytest.warns(SampleWarning):
+        load_images("mnist")
 
 
 def test_where_all_images_are_needed_the_sample_is_refused():

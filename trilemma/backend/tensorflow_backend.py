@@ -6,6 +6,8 @@ import functools
 import keras
 import tensorflow as tf
 
+from trilemma import messages
+
 __all__ = [
     "SeedGenerator", "Steps", "accelerators", "compile_function", "devices_of", "fit_data", "input_gradients",
     "list_devices", "make_strategy", "num_replicas", "versions",
@@ -82,18 +84,32 @@ def fit_data(batches, training=True):
     return dataset.prefetch(1).with_options(options)
 
 
+@messages.without_noise()
 def list_devices():
-    """Names of all devices, for example ["CPU:0", "GPU:0"]."""
+    """Names of all devices, for example ["CPU:0", "GPU:0"]; prepares the GPUs, if this is their first use."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # GPUs in use refuse the setting; it was made by an earlier call then.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)
     return [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
 
 
+@messages.without_noise()
 def make_strategy(devices):
     """A tf.distribute.Strategy over these devices."""
-    for gpu in tf.config.list_physical_devices("GPU"):
-        # Already initialised GPUs refuse the setting; it was made by an earlier call then.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(gpu, True)
+    for device in devices:
+        if device.startswith("GPU"):
+            _use_first(device)
     return tf.distribute.OneDeviceStrategy(devices[0]) if len(devices) == 1 else _mirrored_strategy(tuple(devices))
+
+
+@functools.cache
+def _use_first(device):
+    """Compiles and convolves once: the first time TensorFlow writes lines of XLA and cuDNN, whatever the log level."""
+    convolve = tf.function(lambda images: tf.nn.conv2d(images, images, 1, "SAME"), jit_compile=True)
+    # What fails here fails in the first model too, with a message of its own.
+    with contextlib.suppress(tf.errors.OpError), tf.device(device):
+        convolve(tf.ones((8, 8, 8, 8)))
 
 
 @functools.cache
@@ -112,6 +128,7 @@ def num_replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+@messages.without_noise()
 def accelerators():
     """Device name -> what a person calls it, for all GPUs."""
     details = tf.config.experimental.get_device_details

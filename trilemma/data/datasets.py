@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import os
 import pathlib
 import sys
@@ -18,6 +19,7 @@ from trilemma import files
 from trilemma.data import folders
 from trilemma.data.batches import check_labels
 
+_announced = set()  # names of the data sets of which this process has said that only their sample is at hand
 SAMPLE_DIR = pathlib.Path(__file__).parent.parent / "sample_data"
 
 
@@ -119,7 +121,8 @@ def load_images(name, split="train", data_dir=None, image_size=None, channels=No
 
     Sources of a data set in order: `<name>.npz` or the folder `<name>` in `data_dir`, or else in the folder that the
     environment variable TRILEMMA_DATA names; `keras.datasets`, which downloads; the sample of some thousand real
-    images that ships with the package, with a warning. A folder that is named is never passed over.
+    images that ships with the package, with one warning per process and data set. A folder that is named is never
+    passed over.
 
     Args:
         name: name of a data set in `DATA_SETS`, or the path of a folder of images, whose sub-folders are classes and
@@ -165,6 +168,8 @@ def all_images():
     Raises:
         ValueError: only the sample is at hand.
     """
+    before = _announced.copy()
+    _announced.clear()  # What was only a warning before is an error now.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", SampleWarning)
@@ -173,6 +178,8 @@ def all_images():
         raise ValueError(
             f"{warning} But weights and scores are made from all images; `score` takes the sample with --sample."
         ) from warning
+    finally:
+        _announced.update(before)
 
 
 def _load(data_set, split, data_dir):
@@ -200,12 +207,14 @@ def _load(data_set, split, data_dir):
                 f"with {name}.npz or {name}/train/<class>/ and {name}/test/<class>/."
             ) from error
         images, labels = _read_file(data_set, sample, split)
-        warnings.warn(
-            f"{name} could not be downloaded ({error}); using the {len(images)} {split} images that ship with "
-            f"trilemma. For all of them set TRILEMMA_DATA to a folder with {name}.npz.",
-            SampleWarning,
-            stacklevel=3,
-        )
+        if name not in _announced:
+            warnings.warn(
+                f"{name} could not be downloaded ({error}); using the {len(images)} {split} images that ship with "
+                f"trilemma. For all of them set TRILEMMA_DATA to a folder with {name}.npz.",
+                SampleWarning,
+                stacklevel=3,
+            )
+            _announced.add(name)
         return images, labels
 
 
@@ -215,7 +224,9 @@ def _download(data_set, split):
     if not files.is_writable(cache):
         cache = pathlib.Path(tempfile.gettempdir()) / ".keras" / "datasets"  # as Keras does
     try:
-        with files.locked(cache), contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress.
+        # Keras prints that it downloads, and its progress; a second attempt is silent, since it may fail again.
+        progress = io.StringIO() if data_set.name in _announced else sys.stderr
+        with files.locked(cache), contextlib.redirect_stdout(progress):
             train, test = data_set.download()
     except Exception as error:  # Keras raises a plain Exception when it cannot download.
         if "URL fetch failure" in str(error):
