@@ -55,6 +55,23 @@ def test_every_model_has_a_triangle_of_its_own():
     assert figure.get_suptitle() == "mnist"
 
 
+def test_labels_of_triangles_cover_nothing():
+    """Neither each other, nor a title, nor the triangle of a model that reaches all corners."""
+    corners = {f"mixture_vae {i}": dict(quality=1.0, speed=1.0, coverage=1.0) for i in range(5)}
+    figure = plotting.plot_trilemma(corners, title="fashion_mnist")
+    figure.draw_without_rendering()
+    drawn = [axes for axes in figure.axes if axes.patches]
+    texts = [text for axes in drawn for text in [*axes.texts, axes.title]]
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == 5 * 4
+    assert not [pair for pair in itertools.combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    for axes in drawn:
+        edges = axes.transData.transform(axes.patches[0].get_xy())
+        points = np.concatenate([np.linspace(*pair, 100) for pair in itertools.pairwise(edges)])
+        assert not any(box.contains(*point) for box in boxes for point in points)
+
+
 def test_a_large_table_of_damages_stays_readable(random):
     """Eleven rows and fourteen columns: nothing overlaps, heads have at most three lines, a notebook is wide enough."""
     columns = {f"clipped_coverage_{i}": ".2f" for i in range(10)}

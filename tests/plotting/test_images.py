@@ -77,3 +77,16 @@ def test_animation_enlarges_by_whole_pixels(tmp_path, random):
     with PIL.Image.open(tmp_path / "large.gif") as file:
         shown = np.asarray(file.convert("L"))
     np.testing.assert_array_equal(shown, np.kron(255 * frame[0, 0, :, :, 0], np.ones((3, 3))))
+
+
+def test_channels_stand_as_grey_images_beside_the_colour(random):
+    images = random.random((2, 3, 1, 1, 3))  # one pixel each, so that a picture is a cell
+    axes = plotting.plot_channels(images, ["real", "vae"], title="stacked").axes[0]
+    cells = np.asarray(axes.images[0].get_array())[::2, ::2]
+    assert cells.shape == (2, 12, 3)
+    for row, column in np.ndindex(2, 3):
+        colour, *channels = cells[row, 4 * column : 4 * column + 4]
+        np.testing.assert_allclose(colour, images[row, column, 0, 0], atol=1e-6)
+        np.testing.assert_allclose(channels, np.repeat(images[row, column, 0, 0, :, None], 3, axis=1), atol=1e-6)
+    assert [label.get_text() for label in axes.get_xticklabels()] == 3 * ["colour", "red", "green", "blue"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["real", "vae"]

@@ -3,6 +3,7 @@
 from trilemma.plotting.diagrams import plot_curves, plot_damage, plot_history, plot_trilemma
 from trilemma.plotting.frontier import plot_costs, plot_frontier
 from trilemma.plotting.images import (
+    plot_channels,
     plot_images,
     plot_manifold,
     plot_samples,
@@ -10,8 +11,10 @@ from trilemma.plotting.images import (
     save_animation,
     tile_images,
 )
+from trilemma.plotting.points import plot_balls, plot_gaussians, plot_shares
 
 __all__ = [
-    "plot_costs", "plot_curves", "plot_damage", "plot_frontier", "plot_history", "plot_images", "plot_manifold",
-    "plot_samples", "plot_trilemma", "quantile_grid", "save_animation", "tile_images",
+    "plot_balls", "plot_channels", "plot_costs", "plot_curves", "plot_damage", "plot_frontier", "plot_gaussians",
+    "plot_history", "plot_images", "plot_manifold", "plot_samples", "plot_shares", "plot_trilemma", "quantile_grid",
+    "save_animation", "tile_images",
 ]  # fmt: skip

@@ -81,27 +81,30 @@ def plot_damage(rows, columns):
 
 
 def plot_trilemma(corners, title=None):
-    """Draws one triangle per model, three in a row, inside the triangle of the ideal model.
+    """Draws one triangle per model, four in a row, inside the triangle of the ideal model.
 
     Args:
         corners: model name -> dict of `scoreboard.trilemma_corners`.
         title: optional.
     """
-    num_rows = -(-len(corners) // 3)
-    figure = Figure((9.6, 3.2 * num_rows), layout="constrained")
+    num_columns = 4
+    num_rows = -(-len(corners) // num_columns)
+    figure = Figure((9.6, 2.4 * num_rows + (0.3 if title else 0)), layout="constrained")
     angles = np.deg2rad([90, 210, 330, 90])
-    for axes, (name, values) in zip(figure.subplots(num_rows, 3, squeeze=False).flat, corners.items(), strict=False):
+    every = list(figure.subplots(num_rows, num_columns, squeeze=False).flat)
+    for axes in every:
+        axes.set_axis_off()
+    for axes, (name, values) in zip(every, corners.items(), strict=False):
         radii = np.array([values[key] for key in ("quality", "speed", "coverage", "quality")])
         axes.plot(np.cos(angles), np.sin(angles), color="gray", linewidth=1)
         axes.fill(radii * np.cos(angles), radii * np.sin(angles), alpha=0.4)
         for angle, key in zip(angles, ("quality", "speed", "coverage"), strict=False):
             text = f"{key}\n{values[key]:.2f}"
-            axes.text(1.3 * np.cos(angle), 1.3 * np.sin(angle) - 0.1, text, ha="center", va="center", fontsize=9)
-        axes.set_title(name, fontsize=10)
+            axes.text(1.4 * np.cos(angle), 1.4 * np.sin(angle) - 0.1, text, ha="center", va="center", fontsize=9)
+        axes.set_title(name, fontsize=10, fontweight="bold")
         axes.set_xlim(-1.7, 1.7)
-        axes.set_ylim(-1.1, 1.5)
+        axes.set_ylim(-1.1, 1.6)
         axes.set_aspect("equal")
-        axes.set_axis_off()
     if title:
         figure.suptitle(title)
     return figure

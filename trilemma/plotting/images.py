@@ -65,6 +65,25 @@ def plot_samples(sequences, step_names, title=None):
     return figure
 
 
+def plot_channels(images, row_names=None, title=None):
+    """Shows colour images beside their channels, each as a grey image: colour, red, green, blue.
+
+    Args:
+        images: (num_rows, num_images, height, width, 3), uint8 or in [0, 1].
+        row_names: optional, num_rows labels.
+        title: optional.
+    """
+    images = np.stack([as_float(row) for row in images])
+    grey = np.moveaxis(images, -1, 2)[..., None]  # (num_rows, num_images, 3, height, width, 1)
+    pictures = np.concatenate([images[:, :, None], np.broadcast_to(grey, (*grey.shape[:-1], 3))], axis=2)
+    num_columns = 4 * images.shape[1]
+    figure = plot_images(pictures.reshape(-1, *images.shape[2:]), num_columns, title, row_names)
+    column_width = images.shape[3] + 1
+    heads = ["colour", "red", "green", "blue"] * images.shape[1]
+    figure.axes[0].set_xticks([column_width * (i + 0.5) for i in range(num_columns)], heads, fontsize=8)
+    return figure
+
+
 def save_animation(sequences, path, columns=5, frames_per_second=10, scale=4):
     """Writes a GIF that plays (num_steps, num_images, height, width, channels) in [0, 1] and rests on the last step.
 
