@@ -1,7 +1,7 @@
 """Command line of the study, in the root of the repository.
 
-python -m study tables             # rewrites README.md, trilemma/weights/README.md and results/trilemma_*.png
-python -m study colab OWNER/NAME   # points badges and set-up cells to a repository
+python -m study tables               # rewrites README.md, trilemma/weights/README.md and results/trilemma_*.png
+python -m study colab [OWNER/NAME]   # points badges and set-up cells to a repository, by default that of "origin"
 """
 
 import argparse
@@ -16,13 +16,13 @@ def main():
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("tables")
-    commands.add_parser("colab").add_argument("repository", metavar="OWNER/NAME")
+    commands.add_parser("colab").add_argument("repository", metavar="OWNER/NAME", nargs="?")
     arguments = parser.parse_args()
     try:
         if arguments.command == "tables":
             tables.write()
         else:
-            repository.stamp(arguments.repository)
+            print(f"Badges and set-up cells name {repository.stamp(arguments.repository)}.")
     except ValueError as error:
         parser.error(str(error))
 
