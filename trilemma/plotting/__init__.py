@@ -11,10 +11,11 @@ from trilemma.plotting.images import (
     save_animation,
     tile_images,
 )
+from trilemma.plotting.networks import plot_unet
 from trilemma.plotting.points import plot_balls, plot_gaussians, plot_shares
 
 __all__ = [
     "plot_balls", "plot_channels", "plot_costs", "plot_curves", "plot_damage", "plot_frontier", "plot_gaussians",
-    "plot_history", "plot_images", "plot_manifold", "plot_samples", "plot_shares", "plot_trilemma", "quantile_grid",
-    "save_animation", "tile_images",
+    "plot_history", "plot_images", "plot_manifold", "plot_samples", "plot_shares", "plot_trilemma", "plot_unet",
+    "quantile_grid", "save_animation", "tile_images",
 ]  # fmt: skip
