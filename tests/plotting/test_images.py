@@ -2,6 +2,7 @@ import statistics
 
 import numpy as np
 import PIL.Image
+import pytest
 
 from trilemma import plotting
 
@@ -56,6 +57,17 @@ def test_labels_of_a_manifold_stand_at_the_latents_of_their_cells():
         assert [label.get_text() for label in axis.get_ticklabels()] == [f"{latents[cell]:.1f}" for cell in cells]
 
 
+def test_points_of_a_manifold_lie_in_the_cell_of_their_latents():
+    points = np.array([[0.0, 0.0], [-1.4, 1.3]])  # the middle; the first fifth from the left and from the top
+    axes = plotting.plot_manifold(lambda latents: np.zeros((len(latents), 9, 9, 1)), size=5, points=points).axes[0]
+    side = axes.images[0].get_array().shape[0]
+    assert [text.get_text() for text in axes.texts] == ["1", "2"]
+    np.testing.assert_allclose(axes.texts[0].xy, side / 2 - 0.5)
+    assert (np.array(axes.texts[1].xy) < side / 5).all()
+    outwards = plotting.plot_manifold(lambda latents: np.zeros((len(latents), 9, 9, 1)), size=5, points=[[9, -9]])
+    np.testing.assert_allclose(outwards.axes[0].texts[0].xy, side - 0.5)
+
+
 def test_animation_has_one_frame_per_step_and_rests_on_the_last(tmp_path):
     frames = np.linspace(0, 1, 4)[:, None, None, None, None] * np.ones((1, 5, 6, 6, 1))
     plotting.save_animation(frames, tmp_path / "steps.gif")
@@ -79,6 +91,17 @@ def test_animation_enlarges_by_whole_pixels(tmp_path, random):
     np.testing.assert_array_equal(shown, np.kron(255 * frame[0, 0, :, :, 0], np.ones((3, 3))))
 
 
+def test_codes_are_scattered_by_class_with_the_name_at_their_median(random):
+    codes, labels = random.normal(size=(31, 2)), np.arange(31) % 2
+    figure = plotting.plot_codes(codes, labels, ["zero", "one", "none of these"])
+    points = [np.asarray(each.get_offsets()) for each in figure.axes[0].collections]
+    np.testing.assert_array_equal(points[1], codes[1::2])
+    names = {text.get_text(): text.xy for text in figure.axes[0].texts}
+    assert set(names) == {"zero", "one"}
+    middle = [np.sort(codes[1::2, axis])[7] for axis in (0, 1)]  # of 15 codes
+    np.testing.assert_allclose(names["one"], middle)
+
+
 def test_channels_stand_as_grey_images_beside_the_colour(random):
     images = random.random((2, 3, 1, 1, 3))  # one pixel each, so that a picture is a cell
     axes = plotting.plot_channels(images, ["real", "vae"], title="stacked").axes[0]
@@ -90,3 +113,12 @@ def test_channels_stand_as_grey_images_beside_the_colour(random):
         np.testing.assert_allclose(channels, np.repeat(images[row, column, 0, 0, :, None], 3, axis=1), atol=1e-6)
     assert [label.get_text() for label in axes.get_xticklabels()] == 3 * ["colour", "red", "green", "blue"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["real", "vae"]
+
+
+@pytest.mark.parametrize("columns", [1, 4, 10])
+def test_names_of_rows_leave_the_images_their_size(columns):
+    images = np.zeros((2 * columns, 28, 28, 1))
+    figure = plotting.plot_images(images, columns, row_names=["yours", "nearest image"])
+    figure.draw_without_rendering()
+    width = figure.axes[0].images[0].get_window_extent().width / figure.dpi
+    assert width > (0.5 if columns < 5 else 0.4) * columns

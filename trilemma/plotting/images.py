@@ -4,6 +4,7 @@ import statistics
 
 import numpy as np
 import PIL.Image
+from matplotlib import patheffects
 from matplotlib.figure import Figure
 
 from trilemma.data import as_float
@@ -33,7 +34,10 @@ def plot_images(images, columns=10, title=None, row_names=None):
     """Shows images (n, height, width, channels), uint8 or in [0, 1], as a grid; `row_names` label its rows."""
     picture = tile_images(images, columns)
     inch = 0.6 * columns
-    figure = Figure((inch, inch * picture.shape[0] / picture.shape[1] + (0.3 if title else 0)), layout="constrained")
+    # In a narrow figure the names would take the place of the images.
+    margin = 0.1 * max(map(len, row_names)) if row_names and columns < 5 else 0
+    height = inch * picture.shape[0] / picture.shape[1] + (0.3 if title else 0)
+    figure = Figure((inch + margin, height), layout="constrained")
     axes = figure.subplots()
     axes.imshow(picture, interpolation="nearest")
     axes.set_xticks([])
@@ -102,12 +106,13 @@ def quantile_grid(size):
     return np.array([(x, y) for y in reversed(quantiles) for x in quantiles], "float32")
 
 
-def plot_manifold(decode, size=13):
+def plot_manifold(decode, size=13, points=()):
     """Draws what a 2-D latent space decodes to, on a grid of normal quantiles (equal prior probability per cell).
 
     Args:
         decode: function latents (n, 2) -> images (n, height, width, channels) in [0, 1].
         size: grid points per axis.
+        points: latents (m, 2) that are marked at their places and numbered from 1.
     """
     latents = quantile_grid(size)
     figure = plot_images(np.asarray(decode(latents)), columns=size)
@@ -117,6 +122,38 @@ def plot_manifold(decode, size=13):
     positions = np.array([0.5, size // 2 + 0.5, size - 0.5]) / size
     axes.set_xticks(positions * picture_width, labels)
     axes.set_yticks((1 - positions) * picture_height, labels)
+    axes.set_xlabel("first latent")
+    axes.set_ylabel("second latent")
+    sides = np.array([picture_width, picture_height])
+    for number, latents_of_point in enumerate(points, start=1):
+        x, y = (statistics.NormalDist().cdf(float(latent)) for latent in latents_of_point)
+        place = np.array([x, 1 - y]) * sides - 0.5  # Pixels begin at -0.5.
+        box = {"boxstyle": "circle,pad=0.2", "facecolor": "#FFD84D", "edgecolor": "black"}
+        axes.annotate(str(number), place, ha="center", va="center", fontsize=9, bbox=box)
+    return figure
+
+
+def plot_codes(codes, labels, class_names):
+    """Scatters two-dimensional codes (n, 2), coloured by class; each class has its name at the median of its codes.
+
+    Args:
+        codes: (n, 2).
+        labels: integers (n,).
+        class_names: the name of label i at place i, at most ten.
+    """
+    figure = Figure((6, 6), layout="constrained")
+    axes = figure.subplots()
+    for label, name in enumerate(class_names):
+        members = codes[labels == label]
+        color = f"C{label}"
+        axes.scatter(*members.T, s=6, color=color, alpha=0.6, linewidths=0)
+        if len(members):
+            outline = [patheffects.withStroke(linewidth=4, foreground="white")]
+            place = np.median(members, axis=0)
+            axes.annotate(name, place, ha="center", va="center", color=color, size=14, weight="bold").set_path_effects(
+                outline
+            )
+    axes.set_aspect("equal")
     axes.set_xlabel("first latent")
     axes.set_ylabel("second latent")
     return figure
