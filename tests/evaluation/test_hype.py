@@ -75,3 +75,27 @@ def test_nobody_has_erred_before_the_first_answer():
     assert new_game(1).scores() == [
         {"source": "real", "num_images": 0, "errors": 0, "error_rate": None, "low": 0.0, "high": 1.0}
     ]
+
+
+def test_answers_are_taken_back_one_by_one():
+    game = new_game(1)
+    game.answer(True)
+    game.answer(False)
+    game.undo()
+    assert game.answers == [True]
+    game.undo()
+    with pytest.raises(ValueError, match="no image has been judged"):
+        game.undo()
+
+
+def test_restart_is_a_new_game_of_the_next_seed():
+    def drawn(game):
+        return [(source, float(image[0, 0, 0])) for source, image in game.rounds]
+
+    game = new_game(20, seed=1)
+    for given, seed in ((None, 2), (None, 3), (1, 1)):
+        game.answer(True)
+        game.restart(given)
+        assert game.answers == []
+        assert game.seed == seed
+        assert drawn(game) == drawn(new_game(20, seed=seed))

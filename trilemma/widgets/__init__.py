@@ -1,9 +1,9 @@
 """Widgets of the notebooks: sliders, a pad for drawing, a game; they work in JupyterLab and Colab.
 
-Where nothing runs, as in GitHub's view or `nbconvert --to html`, each shows a picture instead: its output holds a PNG
-beside the live view, and viewers without widgets take the PNG. JupyterLab, when it opens a notebook that is not
-running, prefers the live view and writes that the model is not found; so `drop_views` takes the live views out of a
-notebook before it is committed. Strict nbval compares neither of the two, only the text, which is constant.
+The output of each holds a live view, a PNG and a text. Viewers that know no widgets show the PNG. JupyterLab, and
+`nbconvert --to html` of a notebook with saved widgets, insist on the live view and show nothing but "model not found"
+while no kernel runs; `drop_views` takes the live views out of a notebook before it is committed, and all of them show
+the PNG. Strict nbval compares neither views nor PNGs, only the texts, which are constant.
 """
 
 from trilemma.widgets.drawing import DrawingPad, as_digit, show_digit_lab

@@ -88,7 +88,7 @@ class DrawingPad(StillView, anywidget.AnyWidget):
 
     def __init__(self, start=None):
         super().__init__()
-        self.set_still("A pad to draw a digit on; run the notebook to draw.", lambda: self.picture()[..., None])
+        self.set_still("A pad to draw a digit on; run the notebook to draw.", lambda: as_png(self.picture()[..., None]))
         if start is not None:
             large = as_digit(start)[0].repeat(10, axis=0).repeat(10, axis=1)
             self.drawing = "data:image/png;base64," + base64.b64encode(as_png(large)).decode()
@@ -125,12 +125,11 @@ def show_digit_lab(pad, actions):
         raise ValueError("actions is empty; expected name -> function of an image. Give at least one action.")
     seen = ipywidgets.Image(format="png")
     message = ipywidgets.HTML()
-    result = ipywidgets.Image(format="png")
-    figures = []
+    result = ipywidgets.Image(format="png", layout={"display": "none"})  # Browsers mark an empty image as broken.
 
     def do(name):
-        figures[:] = [_plot_result(name, actions[name](pad.image()))]
-        result.value, message.value = as_png(figures[0]), ""
+        result.value = as_png(_plot_result(name, actions[name](pad.image())))
+        message.value, result.layout.display = "", None
 
     def clicked(button):
         try:
@@ -151,10 +150,10 @@ def show_digit_lab(pad, actions):
     drawn()
     if pad.drawing:
         do(next(iter(actions)))
-    preview = ipywidgets.VBox([ipywidgets.Label("what the models see"), seen])
+    preview = Box([ipywidgets.Label("what the models see"), seen])
     box = Box([ipywidgets.HBox([pad, preview]), ipywidgets.HBox(buttons), message, result])
     text = f"A pad to draw a digit on, then: {', '.join(actions)}; run the notebook to draw."
-    return box.set_still(text, lambda: figures[0] if figures else pad.picture()[..., None])
+    return box.set_still(text, lambda: result.value or as_png(pad.picture()[..., None]))
 
 
 def _plot_result(name, answer):

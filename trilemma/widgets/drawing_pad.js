@@ -12,6 +12,7 @@ function render({ model, el }) {
   file.type = "file";
   file.accept = "image/*";
   file.title = "load an image file";
+  file.style.maxWidth = "200px";
   const message = document.createElement("div");
   const controls = document.createElement("div");
   controls.style.cssText = "margin-top: 4px; display: flex; gap: 8px;";

@@ -77,7 +77,7 @@ def show_game(game, show_scores=None):
     box = Box([picture, ipywidgets.HBox([real, generated]), ipywidgets.HBox([undo, stop, anew]), text, scores])
     first = np.stack([image for _, image in game.rounds[:10]])
     still = f"A game of {len(game.rounds)} images, real or generated; run the notebook to play."
-    return box.set_still(still, lambda: plot_images(first, len(first), title="real or generated?"))
+    return box.set_still(still, lambda: as_png(plot_images(first, len(first), title="real or generated?")))
 
 
 def score_table(rows):

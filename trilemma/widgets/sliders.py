@@ -51,7 +51,7 @@ def show_slider(pictures, names=None, description=""):
 
 
 def _contact_sheet(pngs, names):
-    """Named pictures in a row, or wide ones below each other, as one figure."""
+    """Named pictures in a row, or wide ones below each other, as one PNG."""
     pictures = [np.asarray(PIL.Image.open(io.BytesIO(png)).convert("RGB")) for png in pngs]
     height, width = pictures[0].shape[:2]
     if width > 1.5 * height:
@@ -64,7 +64,7 @@ def _contact_sheet(pngs, names):
         each.imshow(picture)
         each.set_title(name, fontsize=9)
         each.set_axis_off()
-    return figure
+    return as_png(figure)
 
 
 def show_plane(decode, low=-2.5, high=2.5):
@@ -93,9 +93,11 @@ def show_plane(decode, low=-2.5, high=2.5):
             )
         return images
 
+    middle, step = (low + high) / 2, (high - low) / 50
+    style = {"description_width": "initial"}
     sliders = [
-        ipywidgets.FloatSlider((low + high) / 2, min=low, max=high, step=(high - low) / 50, description=description)
-        for description in ("first latent", "second latent")
+        ipywidgets.FloatSlider(middle, min=low, max=high, step=step, description=f"{which} latent", style=style)
+        for which in ("first", "second")
     ]
     picture = ipywidgets.Image(format="png")
 
@@ -112,7 +114,7 @@ def show_plane(decode, low=-2.5, high=2.5):
         axes = figure.axes[0]
         axes.set_xlabel(f"first latent, {low:g} to {high:g}")
         axes.set_ylabel(f"second latent, {low:g} to {high:g}")
-        return figure
+        return as_png(figure)
 
     text = f"The plane of two latents, {low:g} to {high:g}; run the notebook to move through it."
     return Box([*sliders, picture]).set_still(text, draw_grid)

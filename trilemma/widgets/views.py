@@ -52,7 +52,7 @@ class StillView:
 
         Args:
             text: the plain text, the same on every run.
-            draw: function () -> picture as of `as_png`; called when the widget is displayed.
+            draw: function () -> PNG; called when the widget is displayed.
 
         Returns:
             the widget.
@@ -64,7 +64,7 @@ class StillView:
         """The output of a cell that shows the widget: MIME type -> content; viewers take the best that they know."""
         text, draw = self._still
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return {VIEW: view, "image/png": base64.b64encode(as_png(draw())).decode(), "text/plain": text}
+        return {VIEW: view, "image/png": base64.b64encode(draw()).decode(), "text/plain": text}
 
     def _ipython_display_(self, **kwargs):
         # Not _repr_mimebundle_: ipywidgets 7, which Colab has, would pass it over, and Colab marks only what is
@@ -73,7 +73,10 @@ class StillView:
 
 
 class Box(StillView, ipywidgets.VBox):
-    """Widgets one below the other."""
+    """Widgets one below the other; pictures keep their size."""
+
+    def __init__(self, children):
+        super().__init__(children, layout={"align_items": "flex-start"})
 
 
 def drop_views(path):
