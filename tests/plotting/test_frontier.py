@@ -279,3 +279,22 @@ def test_trainings_from_several_seeds_are_thin_lines_with_one_name():
     assert thin.get_color() == other.get_color() != thick.get_color()
     assert thin.get_linewidth() == other.get_linewidth() < thick.get_linewidth()
     assert sorted(label.get_text() for label in axes.texts) == ["ddpm", "vae"]
+
+
+def test_rates_are_drawn_over_the_size_of_the_batch_with_a_name_at_the_end():
+    rates = {"vae": {500: 6000.0, 1: 300.0, 10: 2000.0}, "ddpm": {1: 0.5, 100: 1.9}}
+    figure = plotting.plot_rates(rates, title="two cores")
+    (axes,) = figure.axes
+    assert curves(axes) == {"vae": [[1, 300], [10, 2000], [500, 6000]], "ddpm": [[1, 0.5], [100, 1.9]]}
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("images in a batch", "images per second")
+    assert axes.get_title() == "two cores"
+    assert_readable(figure)
+    for name, end in {"vae": (500, 6000), "ddpm": (100, 1.9)}.items():
+        x, y = axes.transData.transform(end)
+        assert extents(axes)[name].x0 > x
+        assert abs(extents(axes)[name].y0 + extents(axes)[name].y1 - 2 * y) < 60
+
+
+def test_rates_that_end_at_one_place_keep_their_names_apart(random):
+    assert_readable(plotting.plot_rates({name: {1: 1.0, 100: 90 + random.random()} for name in NAMES}))

@@ -81,9 +81,7 @@ def plot_costs(runs, x, title=None):
             axes.plot(*zip(*values, strict=True), color=color, marker=marker, ms=3 * width, lw=width, label=name)
             ends.setdefault(name, []).append(values[-1])
     costs, distances = np.concatenate([line.get_xydata() for line in axes.lines]).T
-    # Room for a name at the right: a character is about 0.6 of the font's size wide.
-    room = 0.04 + 0.6 * FONT_SIZE * max(map(len, runs)) / (72 * figure.get_figwidth())
-    _set_log_axis(axes, "x", costs, label, room)
+    _set_log_axis(axes, "x", costs, label, _room(runs, figure))
     _set_log_axis(axes, "y", distances, "Fréchet distance (lower is better)")
     if title:
         axes.set_title(title, fontsize=10)
@@ -91,6 +89,37 @@ def plot_costs(runs, x, title=None):
     for name, anchors in sorted(ends.items(), key=lambda end: end[1][0][1]):
         labels.add(name, styles[name][0], anchors, beside)
     return figure
+
+
+def plot_rates(rates, title=None):
+    """Draws images per second over the batch size, both logarithmic: a curve per name.
+
+    Args:
+        rates: name -> {batch size: images per second}; at most seven names.
+        title: optional.
+    """
+    styles = _styles(rates)
+    figure = Figure((8, 4), layout="constrained")
+    axes, ends = figure.subplots(), {}
+    for name, values in rates.items():
+        color, marker = styles[name]
+        points = sorted(values.items())
+        axes.plot(*zip(*points, strict=True), color=color, marker=marker, ms=5, lw=1.5, label=name)
+        ends[name] = points[-1:]
+    sizes, speeds = np.concatenate([line.get_xydata() for line in axes.lines]).T
+    _set_log_axis(axes, "x", sizes, "images in a batch", _room(rates, figure))
+    _set_log_axis(axes, "y", speeds, "images per second")
+    if title:
+        axes.set_title(title, fontsize=10)
+    labels = Labels(axes)
+    for name, anchors in sorted(ends.items(), key=lambda end: end[1][0][1]):
+        labels.add(name, styles[name][0], anchors, beside)
+    return figure
+
+
+def _room(names, figure):
+    """The share of an axis that names at its right end take: a character is about 0.6 of the font's size wide."""
+    return 0.04 + 0.6 * FONT_SIZE * max(map(len, names)) / (72 * figure.get_figwidth())
 
 
 def _styles(names):
