@@ -1,0 +1,48 @@
+"""Checks of the notebooks' exercises: each takes the learner's function, prints a number and "right", or says what is off.
+
+They know the answer by another way than the solutions do: a closed form, many draws, another formula.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def _require(holds, message):
+    if not holds:
+        raise AssertionError(message)
+
+
+def check_draw_binary(draw_binary):
+    """Notebook 1: many draws of one code have its probabilities as their mean, and no two of them are the same."""
+    probabilities = np.linspace(0.05, 0.95, 784).reshape(1, 28, 28, 1)
+    logits = np.log(probabilities / (1 - probabilities)).astype("float32")
+
+    def decoder(latents):
+        return tf.repeat(logits, len(latents), axis=0)
+
+    images = np.asarray(draw_binary(decoder, np.zeros((2000, 2), "float32")))
+    _require(images.shape == (2000, 28, 28, 1), f"the shape is {images.shape}; expected one image per code.")
+    values = np.unique(images)
+    _require(np.isin(values, [0, 1]).all(), f"pixels are {values[:3]}, …; expected 0 and 1 alone.")
+    spread = images.std(axis=0).max()
+    _require(spread > 0, "all draws of one code are the same image; toss the pixels of each image anew.")
+    # The deviation of a mean of 2,000 tosses is at most 0.011.
+    error = np.abs(images.mean(axis=0) - probabilities[0]).max()
+    _require(error < 0.06, f"a pixel comes up {error:.2f} too often or too rarely; its chance is the sigmoid's value.")
+    print(f"largest error of a pixel's share over 2,000 draws: {error:.2f}; right")
+
+
+def check_kl_to_prior(kl_to_prior):
+    """Notebook 1: the divergence agrees with its definition, a mean over draws."""
+    mean = np.array([[0.5, -1.0, 0.0]], "float32")
+    log_variance = np.log(np.array([[0.25, 1.5, 0.49]], "float32"))
+    for s in (0.7, 1.0, 2.0):
+        noise = np.random.default_rng(0).normal(size=(400_000, 3))
+        drawn = mean + np.exp(log_variance / 2) * noise
+        log_posterior = -(noise**2 + log_variance).sum(axis=1) / 2
+        log_prior = -(drawn**2 / s**2 + 2 * np.log(s)).sum(axis=1) / 2
+        expected = np.mean(log_posterior - log_prior)
+        nats = np.asarray(kl_to_prior(mean, log_variance, s))
+        _require(nats.shape == (1,), f"the shape is {nats.shape}; expected one number per code, a sum over its numbers.")
+        _require(abs(nats[0] - expected) < 0.02, f"for s = {s} it is {nats[0]:.3f} nats; expected {expected:.3f}.")
+    print(f"for s = 2: {nats[0]:.2f} nats; right")
