@@ -136,9 +136,13 @@ class Page:
         return self.driver.execute_script(found)
 
     def outputs(self):
-        """The outputs of cells that hold live widgets, from the top."""
+        """The outputs of cells that hold live widgets with pictures, from the top; so no bars of progress."""
         cells = self.driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell .jp-Cell-outputArea")
-        found = [each for each in cells if each.find_elements(By.CSS_SELECTOR, ".jupyter-widgets")]
+        found = [
+            each
+            for each in cells
+            if each.find_elements(By.CSS_SELECTOR, ".jupyter-widgets img, .jupyter-widgets canvas")
+        ]
         return [Output(self.driver, each) for each in found]
 
     def screenshot(self, path):

@@ -151,7 +151,7 @@ def show_digit_lab(pad, actions):
     if pad.drawing:
         do(next(iter(actions)))
     preview = Box([ipywidgets.Label("what the models see"), seen])
-    box = Box([ipywidgets.HBox([pad, preview]), ipywidgets.HBox(buttons), message, result])
+    box = Box([ipywidgets.HBox([pad, preview], layout={"grid_gap": "12px"}), ipywidgets.HBox(buttons), message, result])
     text = f"A pad to draw a digit on, then: {', '.join(actions)}; run the notebook to draw."
     return box.set_still(text, lambda: result.value or as_png(pad.picture()[..., None]))
 

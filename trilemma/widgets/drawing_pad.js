@@ -4,7 +4,8 @@ function render({ model, el }) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = size;
   canvas.className = "trilemma-pad";
-  canvas.style.cssText = `width: ${size}px; height: ${size}px; touch-action: none; cursor: crosshair; display: block;`;
+  canvas.style.cssText = `width: ${size}px; height: ${size}px; display: block; outline: 1px solid gray;`;
+  canvas.style.cssText += "touch-action: none; cursor: crosshair;";
   const context = canvas.getContext("2d");
   const clear = document.createElement("button");
   clear.textContent = "clear";
@@ -14,6 +15,7 @@ function render({ model, el }) {
   file.title = "load an image file";
   file.style.maxWidth = "200px";
   const message = document.createElement("div");
+  message.style.maxWidth = `${size}px`;
   const controls = document.createElement("div");
   controls.style.cssText = "margin-top: 4px; display: flex; gap: 8px;";
   controls.append(clear, file);

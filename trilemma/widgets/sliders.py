@@ -94,7 +94,7 @@ def show_plane(decode, low=-2.5, high=2.5):
         return images
 
     middle, step = (low + high) / 2, (high - low) / 50
-    style = {"description_width": "initial"}
+    style = {"description_width": "90px"}
     sliders = [
         ipywidgets.FloatSlider(middle, min=low, max=high, step=step, description=f"{which} latent", style=style)
         for which in ("first", "second")
