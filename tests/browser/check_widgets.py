@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("selenium", reason="run `make browser`, which installs it")
 
-from jupyter_page import Page, chromium, jupyter_lab, wait_for  # noqa: E402
+from jupyter_page import Page, chromium, jupyter_lab, trust, wait_for  # noqa: E402
 from selenium.webdriver import Keys  # noqa: E402
 
 from trilemma.widgets import drop_views  # noqa: E402
@@ -58,6 +58,9 @@ game = Game(np.linspace(0.5, 1, 40)[:, None, None, None] * np.ones((1, 28, 28, 1
             {"dark": np.linspace(0, 0.4, 40)[:, None, None, None] * np.ones((1, 28, 28, 1))}, 10)
 widgets.show_game(game)""",
 }
+
+
+SHOWN = 'return [...document.querySelectorAll(".jp-OutputArea-output img")].filter(i => i.naturalWidth).length'
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +233,7 @@ def test_the_game_is_played(output):
     click(output, "real")
     click(output, "stop and score")
     (table,) = output.find("table")
+    output.save(PICTURES / "small/game_scores.png")
     assert "95 % interval" in table.text
     assert not output.button("real").is_enabled()
     click(output, "go on")
@@ -243,7 +247,7 @@ def test_the_game_is_played(output):
 
 
 def test_an_executed_notebook_shows_pictures_where_nothing_runs(folder, driver, address):
-    """JupyterLab, opened but not run, and the HTML of nbconvert; JupyterLab only without the live views."""
+    """JupyterLab, opened but not run, and the HTML of nbconvert; without the live views even if it is trusted."""
     command = [sys.executable, "-m", "nbconvert", "--log-level=ERROR"]
     subprocess.run(
         [*command, "--to", "notebook", "--execute", "--output", "executed.ipynb", "widgets.ipynb"]
@@ -255,14 +259,19 @@ def test_an_executed_notebook_shows_pictures_where_nothing_runs(folder, driver, 
     assert drop_views(folder / "dropped.ipynb") == len(CELLS)
     assert drop_views(folder / "dropped.ipynb") == 0
     page = Page(driver, address, "executed.ipynb")
-    wait_for(lambda: "Error displaying widget" in page.text(), 120, "JupyterLab's missing models; drop_views may go")
-    page = Page(driver, address, "dropped.ipynb")
-    shown = 'return [...document.querySelectorAll(".jp-OutputArea-output img")].filter(i => i.naturalWidth).length'
-    wait_for(lambda: driver.execute_script(shown) == len(CELLS), 60, "one picture per widget")
+    wait_for(lambda: driver.execute_script(SHOWN) == len(CELLS), 60, "one picture per widget")
     page.wait_for_kernel()
-    page.screenshot(PICTURES / "still/jupyterlab.png")
-    assert driver.execute_script(shown) == len(CELLS)
-    assert "Error displaying widget" not in page.text()
+    page.screenshot(PICTURES / "still/jupyterlab_not_trusted.png")
+    assert driver.execute_script(SHOWN) == len(CELLS)
+    trust(folder, "executed.ipynb", "dropped.ipynb")
+    page = Page(driver, address, "executed.ipynb")
+    wait_for(lambda: "model not found" in page.text(), 120, "a missing model; without it, nobody needs drop_views")
+    page = Page(driver, address, "dropped.ipynb")
+    wait_for(lambda: driver.execute_script(SHOWN) == len(CELLS), 60, "one picture per widget")
+    page.wait_for_kernel()
+    page.screenshot(PICTURES / "still/jupyterlab_trusted.png")
+    assert driver.execute_script(SHOWN) == len(CELLS)
+    assert "model not found" not in page.text()
     subprocess.run([*command, "--to", "html", "dropped.ipynb"], cwd=folder, check=True)
     driver.get((folder / "dropped.html").as_uri())
     assert driver.execute_script("return [...document.images].filter(i => i.naturalWidth).length") == len(CELLS)

@@ -43,19 +43,13 @@ def jupyter_lab(root):
         path = settings / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
-    folders = {f"JUPYTER_{name}_DIR": str(root / ".jupyter" / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    folders |= {
-        "JUPYTERLAB_SETTINGS_DIR": str(root / ".jupyter/lab/user-settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(root / ".jupyter/lab/workspaces"),
-        "TRILEMMA_BUILD": str(root / "build"),
-    }
     words = (
         f"lab --no-browser --allow-root --expose-app-in-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0"
     )
     command = [pathlib.Path(sys.executable).parent / "jupyter", *words.split(), f"--ServerApp.root_dir={root}"]
     command += ["--IdentityProvider.token=", "--ServerApp.password="]
     with (root / "jupyter.log").open("w") as log:
-        server = subprocess.Popen(command, env=os.environ | folders, cwd=root, stdout=log, stderr=log)
+        server = subprocess.Popen(command, env=environment(root), cwd=root, stdout=log, stderr=log)
     try:
         address = f"http://127.0.0.1:{port}"
         wait_for(lambda: answers(f"{address}/api/status"), 120, f"JupyterLab; see {root / 'jupyter.log'}")
@@ -63,6 +57,23 @@ def jupyter_lab(root):
     finally:
         server.terminate()
         server.wait(30)
+
+
+def environment(root):
+    """Variables that keep everything which JupyterLab and the notebooks write in one folder."""
+    folders = {f"JUPYTER_{name}_DIR": str(root / ".jupyter" / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    folders |= {
+        "JUPYTERLAB_SETTINGS_DIR": str(root / ".jupyter/lab/user-settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(root / ".jupyter/lab/workspaces"),
+        "TRILEMMA_BUILD": str(root / "build"),
+    }
+    return os.environ | folders
+
+
+def trust(root, *names):
+    """Makes notebooks trusted, as those are which somebody has run in JupyterLab."""
+    command = [pathlib.Path(sys.executable).parent / "jupyter", "trust", *names]
+    subprocess.run(command, cwd=root, env=environment(root), check=True, capture_output=True)
 
 
 def answers(address):

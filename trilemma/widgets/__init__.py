@@ -1,10 +1,10 @@
 """Widgets of the notebooks: sliders, a pad for drawing, a game; they work in JupyterLab and Colab.
 
-The output of each holds a live view, a PNG and a text. Viewers that know no widgets show the PNG. JupyterLab insists on
-the live view: before the notebook runs, it writes "model not found", or shows widgets that do not move where nbconvert
-has saved them, and then the HTML of nbconvert lacks the PNG too. `drop_views` takes the live views out of a notebook
-before it is committed; everything then shows the PNG. Strict nbval compares neither views nor PNGs, only the texts,
-which are constant.
+The output of each holds a live view, a PNG and a text. Where no widgets are known the PNG is shown, and in JupyterLab
+as long as the notebook is not trusted. A trusted one that has not run yet shows "model not found", or, where nbconvert
+has saved the widgets, some that do not move; the HTML of nbconvert then lacks the PNG too. `drop_views` takes the live
+views out of a notebook before it is committed; everything then shows the PNG. Strict nbval compares neither views nor
+PNGs, only the texts, which are constant.
 """
 
 from trilemma.widgets.drawing import DrawingPad, as_digit, show_digit_lab
