@@ -26,7 +26,7 @@ def prose(notebook):
 
 
 def test_notebooks_are_the_models_then_fast_sampling_then_the_comparison():
-    assert [path.stem for path in NOTEBOOKS] == ["01_vae", "02_dcgan", "03_ddpm", "04_fast_sampling", "05_comparison"]
+    assert [path.stem for path in NOTEBOOKS] == ["01_vae", "02_gan", "03_ddpm", "04_fast_sampling", "05_comparison"]
 
 
 def test_every_code_cell_has_been_executed_without_an_error(notebook):
