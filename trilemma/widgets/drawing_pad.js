@@ -27,15 +27,19 @@ function render({ model, el }) {
     context.fillRect(0, 0, size, size);
   }
 
+  let shown = null; // What the canvas holds; this view's own drawing is not drawn again over a newer stroke.
   function show() {
     const drawing = model.get("drawing");
+    if (drawing === shown) return;
+    shown = drawing;
     if (!drawing) return fill("black");
     const picture = new Image();
-    picture.onload = () => context.drawImage(picture, 0, 0, size, size);
+    picture.onload = () => drawing === shown && context.drawImage(picture, 0, 0, size, size);
     picture.src = drawing;
   }
 
   function send(drawing) {
+    shown = drawing;
     model.set("drawing", drawing);
     model.save_changes();
   }
