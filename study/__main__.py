@@ -1,12 +1,13 @@
 """Command line of the study, in the root of the repository.
 
-python -m study tables               # rewrites README.md, trilemma/weights/README.md and results/trilemma_*.png
+python -m study tables               # rewrites the tables of README.md, RESULTS.md and trilemma/weights/README.md, and
+                                     # results/overview*.png and results/trilemma_*.png
 python -m study colab [OWNER/NAME]   # points badges and set-up cells to a repository, by default that of "origin"
 """
 
 import argparse
 
-from study import repository, tables
+from study import figures, repository, tables
 
 
 def main():
@@ -21,6 +22,7 @@ def main():
     try:
         if arguments.command == "tables":
             tables.write()
+            figures.write()
         else:
             print(f"Badges and set-up cells name {repository.stamp(arguments.repository)}.")
     except ValueError as error:

@@ -1,17 +1,23 @@
-"""The tables of README.md and the figures results/trilemma_<data set>.png, from results/."""
+"""The tables of README.md and RESULTS.md, from results/."""
 
 import pathlib
 import re
 
 from study import claims, evidence
-from trilemma import plotting, records
+from trilemma import records
 from trilemma.evaluation import scoreboard
 from trilemma.training.pretrained import weights_table
 
+HEADLINE = ("real", "ddpm", "solver20", "ddgan", "mixture_vae", "vae", "dcgan")
 NAMES = ("real", "mixture_vae", "vae", "vae2", "dcgan", "dcgan2", "solver20", "ddgan", "gaussian")
 BY_PASSES = ("ddpm", "solver20", "ddgan", "student", "student2", "student1", "mixture_vae", "dcgan", "vae")
 SCORES = {"frechet_distance": ".1f", "clipped_coverage": ".2f"}  # of the tables that set both data sets side by side
 EVALUATED = ("real", *BY_PASSES, "vae2", "dcgan2", "gaussian")
+
+
+def headline_table():
+    """One row per family, its passes and speed, and its distance on both data sets, as Markdown."""
+    return _side_by_side("family", HEADLINE, {"frechet_distance": ".1f"})
 
 
 def results_table():
@@ -28,19 +34,23 @@ def results_table():
 
 def passes_table():
     """Quality and coverage against passes on both data sets, as Markdown."""
-    rows = {name: {"generator": name, "spread": {}} for name in BY_PASSES}
+    return _side_by_side("generator", BY_PASSES, SCORES)
+
+
+def _side_by_side(first, names, scores):
+    rows = {name: {first: name, "spread": {}} for name in names}
     for data_set in evidence.STUDIED:
-        for name, row in evidence.recorded_rows(data_set, BY_PASSES).items():
+        for name, row in evidence.recorded_rows(data_set, names).items():
             rows[name] |= {key: row.get(key) for key in ("passes_per_image", "images_per_second")}
-            for score in SCORES:
+            for score in scores:
                 rows[name][f"{score} {data_set}"] = row[score]
                 rows[name]["spread"][f"{score} {data_set}"] = row["spread"][score]
-    columns = {"generator": "", "passes_per_image": "d", "images_per_second": ",.1f"} | _score_columns()
+    columns = {first: "", "passes_per_image": "d", "images_per_second": ",.1f"} | _columns(scores)
     return records.markdown_table(list(rows.values()), columns)
 
 
-def _score_columns():
-    return {f"{score} {data_set}": spec for data_set in evidence.STUDIED for score, spec in SCORES.items()}
+def _columns(scores):
+    return {f"{score} {data_set}": spec for data_set in evidence.STUDIED for score, spec in scores.items()}
 
 
 def evaluators_table():
@@ -83,7 +93,7 @@ def sampler_table():
     for row in results:
         shown = rows.setdefault(row["sampler"], {"sampler": row["sampler"]})
         shown |= {f"{score} {row['data_set']}": row[score] for score in SCORES}
-    return records.markdown_table(list(rows.values()), {"sampler": ""} | _score_columns())
+    return records.markdown_table(list(rows.values()), {"sampler": ""} | _columns(SCORES))
 
 
 def claims_table():
@@ -92,29 +102,28 @@ def claims_table():
     return records.markdown_table(rows, {"claim": "", "verdict": ""})
 
 
-# The name of the first column, by which main finds the table in the README -> the table.
+# File -> the name of the first column, by which `write` finds the table in it -> the table.
 TABLES = {
-    "model": results_table,
-    "generator": passes_table,
-    "row": evaluators_table,
-    "sampler": sampler_table,
-    "Stacked-MNIST": stacked_table,
-    "claim": claims_table,
+    "README.md": {"family": headline_table},
+    "RESULTS.md": {
+        "model": results_table,
+        "generator": passes_table,
+        "row": evaluators_table,
+        "sampler": sampler_table,
+        "Stacked-MNIST": stacked_table,
+        "claim": claims_table,
+    },
 }
 
 
 def write():
-    """Rewrites tables and figures."""
-    readme = pathlib.Path("README.md")
-    text = readme.read_text()
-    for first, table in TABLES.items():
-        text, count = re.subn(rf"\| {first} \|.*?(?=\n\n)", table(), text, flags=re.DOTALL)
-        if count != 1:
-            raise ValueError(f"README.md has {count} tables that begin with '| {first} |'; expected one.")
-    readme.write_text(text)
-    pathlib.Path("trilemma/weights/README.md").write_text(weights_table() + "\n")
-    for data_set in evidence.STUDIED:
-        models = (*evidence.MODELS, *evidence.FEW_PASSES)
-        rows = evidence.recorded_rows(data_set, ("real", *models, "gaussian"))
-        corners = {name: scoreboard.trilemma_corners(name, rows) for name in models}
-        plotting.plot_trilemma(corners, title=data_set).savefig(f"results/trilemma_{data_set}.png", dpi=100)
+    """Rewrites the tables of all files, or, if one of them is missing, none."""
+    texts = {name: pathlib.Path(name).read_text() for name in TABLES}
+    for name, tables in TABLES.items():
+        for first, table in tables.items():
+            texts[name], count = re.subn(rf"\| {first} \|.*?(?=\n\n)", table(), texts[name], flags=re.DOTALL)
+            if count != 1:
+                raise ValueError(f"{name} has {count} tables that begin with '| {first} |'; expected one.")
+    texts["trilemma/weights/README.md"] = weights_table() + "\n"
+    for name, text in texts.items():
+        pathlib.Path(name).write_text(text)

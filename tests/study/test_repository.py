@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from study import __main__ as command_line
-from study import tables
+from study import figures, tables
 
 
 @pytest.fixture
@@ -136,11 +136,12 @@ def test_no_git_is_an_error_with_the_remedy(run, files, capsys, monkeypatch):
     assert "git is not installed" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_tables_are_written_by_their_command(run, monkeypatch):
+def test_tables_and_figures_are_written_by_their_command(run, monkeypatch):
     written = []
-    monkeypatch.setattr(tables, "write", lambda: written.append(True))
+    monkeypatch.setattr(tables, "write", lambda: written.append("tables"))
+    monkeypatch.setattr(figures, "write", lambda: written.append("figures"))
     run("tables")
-    assert written == [True]
+    assert written == ["tables", "figures"]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 from matplotlib import patheffects
+from matplotlib.offsetbox import AnnotationBbox
 
-FONT_SIZE, GAP = 9, 3  # points; the gap is the least between two labels
+FONT_SIZE, GAP, FRAME = 9, 3, 2  # points; the gap is the least between two labels, the frame is around a picture
 DIRECTIONS = [(1, 0), (-1, 0), (0, 1), (0, -1), *itertools.product((1, -1), (1, -1))]
 DIRECTIONS += [*itertools.product((1, -1), (0.5, -0.5)), *itertools.product((0.5, -0.5), (1, -1))]
 
@@ -66,7 +67,30 @@ class Labels:
         sample = self.axes.text(0.5, 0.5, text, fontsize=FONT_SIZE, transform=self.axes.transAxes)
         extent = sample.get_window_extent()
         sample.remove()
-        size = np.array([extent.width, extent.height]) + GAP * self.unit
+        self._place((extent.width, extent.height), color, anchors, offsets, self._write, text)
+
+    def add_picture(self, picture, color, anchors, offsets):
+        """Draws a matplotlib OffsetBox as `add` writes a text, in a frame of the color."""
+        picture.set_figure(self.axes.figure)
+        extent = picture.get_window_extent()
+        frame = 2 * FRAME * self.unit
+        self._place((extent.width + frame, extent.height + frame), color, anchors, offsets, self._frame, picture)
+
+    def _write(self, text, anchor, shift, color, arrow):
+        return self.axes.annotate(
+            text, anchor, shift, textcoords="offset points", ha="center", va="center", color=color, fontsize=FONT_SIZE,
+            arrowprops=arrow, path_effects=[patheffects.withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
+
+    def _frame(self, picture, anchor, shift, color, arrow):
+        box = AnnotationBbox(
+            picture, anchor, shift, boxcoords="offset points", pad=FRAME / FONT_SIZE, fontsize=FONT_SIZE,
+            arrowprops=arrow, bboxprops={"edgecolor": color, "linewidth": 0.8},
+        )  # fmt: skip
+        return self.axes.add_artist(box)
+
+    def _place(self, extent, color, anchors, offsets, draw, content):
+        size = np.array(extent) + GAP * self.unit
         least = np.inf
         for rank, offset in enumerate(offsets(*size, self.unit)):
             if rank >= least:  # no later place can cost less
@@ -77,11 +101,7 @@ class Labels:
                     least, anchor, shift, (point, nearest, box) = cost + rank, candidate, offset, place
         arrow = {"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (nearest - box[:2]) / size}
         far = np.hypot(*(nearest - point)) > 3.2 * GAP * self.unit
-        label = self.axes.annotate(
-            text, anchor, np.array(shift) / self.unit, textcoords="offset points", ha="center", va="center",
-            color=color, fontsize=FONT_SIZE, arrowprops=arrow if far else None,
-            path_effects=[patheffects.withStroke(linewidth=2, foreground="white")],
-        )  # fmt: skip
+        label = draw(content, anchor, np.array(shift) / self.unit, color, arrow if far else None)
         label.set_in_layout(False)
         self.written.append(box)
         if far:
