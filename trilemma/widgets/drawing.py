@@ -129,7 +129,7 @@ def show_digit_lab(pad, actions):
 
     def do(name):
         result.value = as_png(_plot_result(name, actions[name](pad.image())))
-        message.value, result.layout.display = "", None
+        message.value, result.layout.display = f"<b>{_escape(name)}</b>", None
 
     def clicked(button):
         try:
@@ -173,7 +173,6 @@ def _plot_result(name, answer):
     return plot_images(
         images,
         columns=min(10, len(images)) if not row_names else len(images) // num_rows,
-        title=name,
         row_names=row_names,
     )
 
