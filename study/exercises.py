@@ -43,6 +43,50 @@ def check_kl_to_prior(kl_to_prior):
         log_prior = -(drawn**2 / s**2 + 2 * np.log(s)).sum(axis=1) / 2
         expected = np.mean(log_posterior - log_prior)
         nats = np.asarray(kl_to_prior(mean, log_variance, s))
-        _require(nats.shape == (1,), f"the shape is {nats.shape}; expected one number per code, a sum over its numbers.")
+        _require(
+            nats.shape == (1,), f"the shape is {nats.shape}; expected one number per code, a sum over its numbers."
+        )
         _require(abs(nats[0] - expected) < 0.02, f"for s = {s} it is {nats[0]:.3f} nats; expected {expected:.3f}.")
     print(f"for s = 2: {nats[0]:.2f} nats; right")
+
+
+def check_linear_alpha_bars(linear_alpha_bars):
+    """Notebook 3: alpha_bar of any T is that of betas on a line, each times 1000 / T."""
+    for num_steps in (1000, 200, 100):
+        alpha_bars = np.asarray(linear_alpha_bars(num_steps))
+        _require(
+            alpha_bars.shape == (num_steps + 1,),
+            f"for T = {num_steps} the shape is {alpha_bars.shape}; expected ({num_steps + 1},): index 0 is the image.",
+        )
+        _require(abs(alpha_bars[0] - 1) < 1e-9, f"alpha_bar_0 is {alpha_bars[0]:.3f}; expected 1, the clean image.")
+        line = 1e-4 + (0.02 - 1e-4) * np.arange(num_steps) / (num_steps - 1)
+        expected = np.exp(np.cumsum(np.log1p(-line * 1000 / num_steps)))
+        error = np.abs(alpha_bars[1:] - expected).max()
+        _require(
+            error < 1e-6,
+            f"for T = {num_steps} alpha_bar_T is {alpha_bars[-1]:.3g} and some alpha_bar is off by {error:.2g}; "
+            f"expected {expected[-1]:.3g} at the end. Multiply every beta by 1000 / T, before the product.",
+        )
+        if num_steps == 200:
+            last = alpha_bars[-1]
+    print(f"alpha_bar_T = {last:.6f} for T = 200; right")
+
+
+def check_keep_upper_half(keep_upper_half):
+    """Notebook 3: the lower half of x_s stays, the upper one is that of x_0 noised to s by the given noise."""
+    x_s, x_0, noise = np.random.default_rng(0).normal(size=(3, 4, 28, 28, 1)).astype("float32")
+    for s in (150, 60, 0):
+        changed = np.asarray(keep_upper_half(x_s, s, x_0, noise))
+        _require(changed.shape == x_s.shape, f"the shape is {changed.shape}; expected {x_s.shape}, that of x_s.")
+        error = np.abs(changed[:, 14:] - x_s[:, 14:]).max()
+        _require(error < 1e-6, "the lower half is not that of x_s; it is the model's to draw.")
+        _require(np.abs(changed[:, :14] - x_s[:, :14]).max() > 1e-3, "the upper half is still that of x_s.")
+        # Without the bound on beta, which touches the last step alone, the product of the cosine schedule is closed.
+        alpha_bar = (np.cos((s / 200 + 0.008) / 1.008 * np.pi / 2) / np.cos(0.008 / 1.008 * np.pi / 2)) ** 2
+        expected = np.sqrt(alpha_bar) * x_0 + np.sqrt(1 - alpha_bar) * noise
+        error = max(error, np.abs(changed - expected)[:, :14].max())
+        _require(
+            error < 1e-4,
+            f"at s = {s} the upper half is off by {error:.2f}; expected x_0 noised to the same s, with the noise given.",
+        )
+    print(f"largest error of the halves at s = 150, 60, 0: {error:.3f}; right")

@@ -25,8 +25,9 @@ def prose(notebook):
     return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
-def test_notebooks_are_the_models_then_fast_sampling_then_the_comparison():
-    assert [path.stem for path in NOTEBOOKS] == ["01_vae", "02_gan", "03_ddpm", "04_fast_sampling", "05_comparison"]
+def test_notebooks_are_the_lessons_and_the_appendices():
+    lessons = ["01_vae", "02_gan", "03_ddpm", "04_fast_sampling", "05_comparison"]
+    assert [path.stem for path in NOTEBOOKS] == [*lessons, "A1_claims", "A2_speed"]
 
 
 def test_every_code_cell_has_been_executed_without_an_error(notebook):
