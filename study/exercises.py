@@ -1,7 +1,9 @@
-"""Checks of the notebooks' exercises: each takes the learner's function, prints a number and "right", or says what is off.
+"""Checks of the notebooks' exercises: each takes the learner's function, prints "right" or says what is off.
 
 They know the answer by another way than the solutions do: a closed form, many draws, another formula.
 """
+
+import math
 
 import numpy as np
 import tensorflow as tf
@@ -50,6 +52,62 @@ def check_kl_to_prior(kl_to_prior):
     print(f"for s = 2: {nats[0]:.2f} nats; right")
 
 
+def check_hinge_losses(hinge_losses):
+    """Notebook 2: the losses of logits worked out by hand, and no gain from a logit beyond its limit."""
+    real_logits, generated_logits = tf.constant([[2.0], [0.5], [-1.0]]), tf.constant([[-2.0], [0.0], [3.0]])
+    generator_loss, discriminator_loss = (float(loss) for loss in hinge_losses(real_logits, generated_logits))
+    # Real images cost 0, 0.5 and 2, generated ones 0, 1 and 4; the logits of the latter have the mean 1/3.
+    _require(
+        abs(discriminator_loss - 2.5) < 1e-4,
+        f"the discriminator's loss is {discriminator_loss:.2f}; expected 2.50 = (0 + 0.5 + 2) / 3 + (0 + 1 + 4) / 3.",
+    )
+    _require(
+        abs(generator_loss + 1 / 3) < 1e-4,
+        f"the generator's loss is {generator_loss:.2f}; expected -0.33, minus the mean of its logits.",
+    )
+    print(f"generator {generator_loss:.2f}, discriminator {discriminator_loss:.2f}; right")
+
+
+def check_truncated_normal(truncated_normal):
+    """Notebook 2: nothing lies beyond the limit or piles up there, and the deviation is that of the cut normal."""
+    for limit in (0.5, 1.0, 2.0):
+        numbers = np.asarray(truncated_normal(np.random.default_rng(0), 2000, 50, limit))
+        _require(numbers.shape == (2000, 50), f"the shape is {numbers.shape}; expected (num_images, size).")
+        largest = np.abs(numbers).max()
+        _require(
+            largest <= limit, f"a number has the size {largest:.2f}; the limit was {limit}. Draw again until none."
+        )
+        at_limit = np.mean(np.abs(numbers) >= limit * (1 - 1e-6))
+        _require(at_limit < 1e-3, f"{at_limit:.0%} of the numbers lie at the limit; draw them again, do not cut them.")
+        inside = math.erf(limit / math.sqrt(2))
+        expected = math.sqrt(1 - 2 * limit * math.exp(-(limit**2) / 2) / math.sqrt(2 * math.pi) / inside)
+        # The deviation of 100,000 numbers is off by about 0.002.
+        _require(
+            abs(numbers.std() - expected) < 0.01,
+            f"within ± {limit} the deviation is {numbers.std():.3f}; expected {expected:.3f}, that of a normal "
+            "distribution without its tails.",
+        )
+    print(f"deviation within ± 2: {numbers.std():.2f}; right")
+
+
+def check_effective_classes(effective_classes):
+    """Notebook 2: equal classes count in full, rare ones in part, absent ones not at all."""
+    for labels, expected in [
+        (np.arange(1000) % 10, 10.0),
+        (np.full(50, 3), 1.0),
+        (np.arange(100) % 4, 4.0),
+        # Shares 3/4 and 1/4: (4/3)^(3/4) * 4^(1/4).
+        (np.array([0, 0, 0, 7]), (4 / 3) ** 0.75 * 4**0.25),
+    ]:
+        number = float(effective_classes(labels, 10))
+        shares = np.unique(labels, return_counts=True)[1] / len(labels)
+        _require(
+            abs(number - expected) < 1e-3,
+            f"shares of {np.round(shares, 2).tolist()} give {number:.2f} classes; expected {expected:.2f}.",
+        )
+    print(f"three quarters and one quarter: {number:.2f} classes; right")
+
+
 def check_linear_alpha_bars(linear_alpha_bars):
     """Notebook 3: alpha_bar of any T is that of betas on a line, each times 1000 / T."""
     for num_steps in (1000, 200, 100):
@@ -87,6 +145,6 @@ def check_keep_upper_half(keep_upper_half):
         error = max(error, np.abs(changed - expected)[:, :14].max())
         _require(
             error < 1e-4,
-            f"at s = {s} the upper half is off by {error:.2f}; expected x_0 noised to the same s, with the noise given.",
+            f"at s = {s} the upper half is off by {error:.2f}; expected x_0 noised to that s, with the noise given.",
         )
     print(f"largest error of the halves at s = 150, 60, 0: {error:.3f}; right")

@@ -1,4 +1,4 @@
-"""Every check accepts its solution and refuses wrong ones. The solutions themselves stand in notebooks/solutions.ipynb."""
+"""Every check accepts a right solution and refuses wrong ones; the ones to read are in notebooks/solutions.ipynb."""
 
 import numpy as np
 import pytest
@@ -45,6 +45,73 @@ def kl_of_the_standard_prior(mean, log_variance, s):
 
 def kl_without_the_logarithm_of_s(mean, log_variance, s):
     return kl_to_prior(mean, log_variance, s) - mean.shape[-1] * np.log(s)
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def hinge_losses(real_logits, generated_logits):
+    return -np.mean(generated_logits), np.mean(relu(1 - real_logits)) + np.mean(relu(1 + generated_logits))
+
+
+def hinge_without_a_limit(real_logits, generated_logits):
+    return -np.mean(generated_logits), np.mean(1 - real_logits) + np.mean(1 + generated_logits)
+
+
+def hinge_in_the_other_order(real_logits, generated_logits):
+    return hinge_losses(real_logits, generated_logits)[::-1]
+
+
+def hinge_of_the_generator_too(real_logits, generated_logits):
+    return np.mean(relu(1 - generated_logits)), hinge_losses(real_logits, generated_logits)[1]
+
+
+def hinge_with_a_wrong_sign(real_logits, generated_logits):
+    return -np.mean(generated_logits), np.mean(relu(1 - real_logits)) + np.mean(relu(1 - generated_logits))
+
+
+def truncated_normal(rng, num_images, size, limit):
+    numbers = rng.standard_normal((num_images, size))
+    while (outside := np.abs(numbers) > limit).any():
+        numbers[outside] = rng.standard_normal(outside.sum())
+    return numbers
+
+
+def cut_at_the_limit(rng, num_images, size, limit):
+    return np.clip(rng.standard_normal((num_images, size)), -limit, limit)
+
+
+def uniform(rng, num_images, size, limit):
+    return rng.uniform(-limit, limit, (num_images, size))
+
+
+def drawn_again_once(rng, num_images, size, limit):
+    numbers = rng.standard_normal((num_images, size))
+    return np.where(np.abs(numbers) > limit, rng.standard_normal((num_images, size)), numbers)
+
+
+def squeezed(rng, num_images, size, limit):
+    numbers = rng.standard_normal((num_images, size))
+    return numbers * limit / np.abs(numbers).max()
+
+
+def effective_classes(labels, num_classes):
+    shares = np.bincount(labels, minlength=num_classes) / len(labels)
+    shares = shares[shares > 0]
+    return np.exp(-np.sum(shares * np.log(shares)))
+
+
+def classes_that_occur(labels, num_classes):
+    return len(np.unique(labels))
+
+
+def inverse_of_the_sum_of_squares(labels, num_classes):
+    return 1 / np.sum((np.bincount(labels, minlength=num_classes) / len(labels)) ** 2)
+
+
+def entropy_itself(labels, num_classes):
+    return np.log(effective_classes(labels, num_classes))
 
 
 def linear_alpha_bars(num_steps):
@@ -107,6 +174,21 @@ CASES = [
         exercises.check_kl_to_prior,
         kl_to_prior,
         [kl_averaged, kl_of_the_standard_prior, kl_without_the_logarithm_of_s],
+    ),
+    (
+        exercises.check_hinge_losses,
+        hinge_losses,
+        [hinge_without_a_limit, hinge_in_the_other_order, hinge_of_the_generator_too, hinge_with_a_wrong_sign],
+    ),
+    (
+        exercises.check_truncated_normal,
+        truncated_normal,
+        [cut_at_the_limit, uniform, drawn_again_once, squeezed],
+    ),
+    (
+        exercises.check_effective_classes,
+        effective_classes,
+        [classes_that_occur, inverse_of_the_sum_of_squares, entropy_itself],
     ),
     (
         exercises.check_linear_alpha_bars,
