@@ -3,6 +3,7 @@
 They know the answer by another way than the solutions do: a closed form, many draws, another formula.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -148,3 +149,63 @@ def check_keep_upper_half(keep_upper_half):
             f"at s = {s} the upper half is off by {error:.2f}; expected x_0 noised to that s, with the noise given.",
         )
     print(f"largest error of the halves at s = 150, 60, 0: {error:.3f}; right")
+
+
+def check_mix_on_sphere(mix_on_sphere):
+    """Notebook 4: the way between two codes of equal length keeps that length and turns evenly, at any angle."""
+    random = np.random.default_rng(0)
+    one = random.standard_normal((6, 5, 1))
+    length = np.linalg.norm(one)
+    for overlap in (0.0, 0.8):
+        other = overlap * one + (1 - overlap) * random.standard_normal(one.shape)
+        other *= length / np.linalg.norm(other)
+        full = np.degrees(np.arccos(np.sum(one * other) / length**2))
+        for share in (0.0, 0.25, 0.5, 1.0):
+            code = np.asarray(mix_on_sphere(one, other, share))
+            _require(code.shape == one.shape, f"the shape is {code.shape}; expected that of the ends, {one.shape}.")
+            reached = np.linalg.norm(code)
+            _require(
+                abs(reached / length - 1) < 0.01,
+                f"at the share {share} the length is {reached / length:.2f} of that of the ends; expected 1.00.",
+            )
+            angle = np.degrees(np.arccos(np.clip(np.sum(one * code) / length / reached, -1, 1)))
+            _require(
+                abs(angle - share * full) < 1,
+                f"at the share {share} the angle from the first code is {angle:.0f} degrees; expected {share * full:.0f}, "
+                f"that share of the {full:.0f} degrees between the ends.",
+            )
+    halfway = np.linalg.norm(mix_on_sphere(one, other, 0.5)) / length
+    print(f"length halfway: {halfway:.2f} of that of the ends; right")
+
+
+def check_heun_step(heun_step):
+    """Notebook 4: the step asks twice and is of second order, on images from N(0, 1/4), where the way is known.
+
+    There the expected x_0 is linear in x_t, and without noise x_t over its deviation stays as it is.
+    """
+
+    def predict(x, alpha_bar):
+        return np.sqrt(alpha_bar) * 0.25 * x / (0.25 * alpha_bar + 1 - alpha_bar)
+
+    asked = []
+
+    def counting(x, alpha_bar):
+        asked.append(alpha_bar)
+        return predict(x, alpha_bar)
+
+    heun_step(1.0, 0.2, 0.6, counting)
+    _require(len(asked) == 2, f"the step asks for the image {len(asked)} times; expected twice.")
+    errors = {}
+    for num_steps in (16, 32):
+        alpha_bars, x = 1 / (1 + np.exp(-2 * np.linspace(-2, 2, num_steps + 1))), 1.0
+        for before, after in itertools.pairwise(alpha_bars):
+            x = heun_step(x, before, after, predict)
+        first, last = (0.25 * each + 1 - each for each in (alpha_bars[0], alpha_bars[-1]))
+        errors[num_steps] = abs(float(x) - np.sqrt(last / first))
+    ratio = errors[16] / errors[32]
+    _require(
+        errors[32] < 0.01 and ratio > 3,
+        f"32 steps leave the error {errors[32]:.4f}, 16 steps {ratio:.1f} times as much; expected 0.0009 and 4 times. "
+        "Step ahead with the image at `before`, ask there again, then step from the old x with the mean of both images.",
+    )
+    print(f"half the step size divides the error by {ratio:.1f}; right")

@@ -164,6 +164,58 @@ def one_step_too_noisy(x_s, s, x_0, noise):
     return np.concatenate([add_noise(x_0, s + 1, noise)[:, :14], x_s[:, 14:]], axis=1)
 
 
+def mix_on_sphere(one, other, share):
+    angle = np.arccos(np.sum(one * other) / np.linalg.norm(one) / np.linalg.norm(other))
+    return (np.sin((1 - share) * angle) * one + np.sin(share * angle) * other) / np.sin(angle)
+
+
+def straight_line(one, other, share):
+    return (1 - share) * one + share * other
+
+
+def quarter_of_a_circle(one, other, share):
+    return np.cos(share * np.pi / 2) * one + np.sin(share * np.pi / 2) * other
+
+
+def line_of_the_right_length(one, other, share):
+    line = straight_line(one, other, share)
+    return line * np.linalg.norm(one) / np.linalg.norm(line)
+
+
+def ends_exchanged(one, other, share):
+    return mix_on_sphere(other, one, share)
+
+
+def ddim_step(x, image, before, after):
+    noise = (x - np.sqrt(before) * image) / np.sqrt(1 - before)
+    return np.sqrt(after) * image + np.sqrt(1 - after) * noise
+
+
+def heun_step(x, before, after, predict):
+    image = predict(x, before)
+    ahead = predict(ddim_step(x, image, before, after), after)
+    return ddim_step(x, (image + ahead) / 2, before, after)
+
+
+def first_order(x, before, after, predict):
+    return ddim_step(x, predict(x, before), before, after)
+
+
+def image_ahead_alone(x, before, after, predict):
+    ahead = predict(ddim_step(x, predict(x, before), before, after), after)
+    return ddim_step(x, ahead, before, after)
+
+
+def from_the_new_place(x, before, after, predict):
+    image = predict(x, before)
+    moved = ddim_step(x, image, before, after)
+    return ddim_step(moved, (image + predict(moved, after)) / 2, before, after)
+
+
+def asked_without_a_step(x, before, after, predict):
+    return ddim_step(x, (predict(x, before) + predict(x, after)) / 2, before, after)
+
+
 CASES = [
     (
         exercises.check_draw_binary,
@@ -204,6 +256,16 @@ CASES = [
         exercises.check_keep_upper_half,
         keep_upper_half,
         [nothing_kept, clean_half, lower_half_kept, left_half_kept, one_step_too_noisy],
+    ),
+    (
+        exercises.check_mix_on_sphere,
+        mix_on_sphere,
+        [straight_line, quarter_of_a_circle, line_of_the_right_length, ends_exchanged],
+    ),
+    (
+        exercises.check_heun_step,
+        heun_step,
+        [first_order, image_ahead_alone, from_the_new_place, asked_without_a_step],
     ),
 ]
 
