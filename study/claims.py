@@ -124,7 +124,7 @@ CLAIMS = (
     ),
     Claim(
         "C19", "article", "a person takes generated images for real", lambda: ("no person has played", {}),
-        "The game above is ready, and it recovers the error rates of simulated players; it needs persons.",
+        "The game of the comparison is ready, and it recovers the error rates of simulated players; it needs persons.",
     ),
     Claim(
         "D1", "article", "the KL averaged over 100 latents costs quality", evidence.averaged_kl,

@@ -15,7 +15,7 @@ def plot_balls(panels, k=None):
         k: None: all balls are shaded alike. A number: the more of the points a ball holds, the darker it is, and k of
             them are full.
     """
-    figure = Figure((4.2 * len(panels), 3.6), layout="constrained")
+    figure = Figure((3 * len(panels), 2.6), layout="constrained")
     every = np.concatenate([each for centres, _, points in panels.values() for each in (centres, points)])
     low, high = every.min(axis=0), every.max(axis=0)
     margin = 0.15 * (high - low).max()
@@ -33,7 +33,7 @@ def plot_balls(panels, k=None):
         axes.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), aspect="equal")
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=8)
     return figure
 
 
@@ -44,7 +44,7 @@ def plot_gaussians(sets, title=None):
         sets: name -> points (n, 2); at most three.
         title: optional.
     """
-    figure = Figure((5, 3.6), layout="constrained")
+    figure = Figure((4.2, 3), layout="constrained")
     axes = figure.subplots()
     for color, (name, points) in zip(_COLORS, sets.items(), strict=False):
         variances, directions = np.linalg.eigh(np.cov(points, rowvar=False))
