@@ -171,8 +171,8 @@ def check_mix_on_sphere(mix_on_sphere):
             angle = np.degrees(np.arccos(np.clip(np.sum(one * code) / length / reached, -1, 1)))
             _require(
                 abs(angle - share * full) < 1,
-                f"at the share {share} the angle from the first code is {angle:.0f} degrees; expected {share * full:.0f}, "
-                f"that share of the {full:.0f} degrees between the ends.",
+                f"at the share {share} the angle from the first code is {angle:.0f} degrees; expected "
+                f"{share * full:.0f}, that share of the {full:.0f} degrees between the ends.",
             )
     halfway = np.linalg.norm(mix_on_sphere(one, other, 0.5)) / length
     print(f"length halfway: {halfway:.2f} of that of the ends; right")
@@ -206,6 +206,6 @@ def check_heun_step(heun_step):
     _require(
         errors[32] < 0.01 and ratio > 3,
         f"32 steps leave the error {errors[32]:.4f}, 16 steps {ratio:.1f} times as much; expected 0.0009 and 4 times. "
-        "Step ahead with the image at `before`, ask there again, then step from the old x with the mean of both images.",
+        "Step ahead with the image at `before`, ask there again, and step from the old x with the mean of both images.",
     )
     print(f"half the step size divides the error by {ratio:.1f}; right")

@@ -1,13 +1,17 @@
+import copy
 import math
 import pathlib
 import re
 
+import nbclient
 import nbformat
 import pytest
 
+from study import exercises
 from trilemma import records
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+TRAINING = [path for path in NOTEBOOKS if "TRAIN = False" in path.read_text()]
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.name)
@@ -65,6 +69,64 @@ def test_size_limits(notebook):
 
 def test_training_is_off(notebook):
     assert "TRAIN = True" not in "".join(cell.source for cell in code_cells(notebook))
+
+
+def test_a_lesson_is_told_in_words_and_lines_of_code(notebook):
+    lines = sum(len(cell.source.splitlines()) for cell in code_cells(notebook))
+    assert 5 <= len(prose(notebook).split()) / lines <= 9
+
+
+def test_outputs_say_numbers_and_show_tables_as_tables(notebook):
+    texts = [output.text for cell in code_cells(notebook) for output in cell.outputs if output.output_type == "stream"]
+    assert not re.findall(r"\b(?:True|False)\b", "".join(texts))
+    assert "| --- |" not in "".join(texts)
+
+
+def test_widgets_are_committed_as_pictures(notebook):
+    data = [output.get("data", {}) for cell in code_cells(notebook) for output in cell.outputs]
+    assert "application/vnd.jupyter.widget-view+json" not in {key for each in data for key in each}
+
+
+def test_learners_write_the_code_instead_of_reading_it(notebook):
+    assert "getsource" not in "".join(cell.source for cell in code_cells(notebook))
+
+
+def shortened(notebook):
+    """The notebook up to where shipped weights would come in, set to train in full on very few images."""
+    last = next(i for i, cell in enumerate(notebook.cells) if "load_into(" in cell.source)
+    short = copy.deepcopy(notebook)
+    short.cells = short.cells[: last + 1]
+    for cell in code_cells(short):
+        cell.source = cell.source.replace("TRAIN = False", "TRAIN = True")
+        cell.source = re.sub(r"(NUM_IMAGES, NUM_EPOCHS = )\([^)]*\)", r"\1(320, 1)", cell.source)
+        cell.source = re.sub(r"(NUM_SCORED = )\d+", r"\g<1>100", cell.source)
+    return short
+
+
+def printed(notebook):
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.name)
+def test_full_training_runs_and_is_kept(path, tmp_path):
+    seen = []
+    for _ in range(2):
+        notebook = shortened(nbformat.read(path, as_version=4))
+        nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+        seen.append(printed(notebook))
+    assert "epoch 1" in seen[0]
+    assert "epoch 1" not in seen[1]
+    assert list(tmp_path.glob("build/my_*"))
+
+
+def test_exercises_are_checked_and_solved():
+    checks = {name for name in dir(exercises) if name.startswith("check_")}
+    text = {path.stem: path.read_text() for path in NOTEBOOKS}
+    asked = {name for stem in text if stem != "solutions" for name in re.findall(r"exercises\.(check_\w+)", text[stem])}
+    assert asked == checks
+    assert set(re.findall(r"exercises\.(check_\w+)", text["solutions"])) == checks
 
 
 def test_output_names_no_machine(notebook):

@@ -35,7 +35,7 @@ def plot_images(images, columns=10, title=None, row_names=None):
     picture = tile_images(images, columns)
     inch = 0.6 * columns
     # In a narrow figure the names would take the place of the images.
-    margin = 0.1 * max(map(len, row_names)) if row_names and columns < 5 else 0
+    margin = 0.12 * max(map(len, row_names)) if row_names and columns < 5 else 0
     height = inch * picture.shape[0] / picture.shape[1] + (0.3 if title else 0)
     figure = Figure((inch + margin, height), layout="constrained")
     axes = figure.subplots()
