@@ -7,7 +7,10 @@ import itertools
 import math
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
+
+from trilemma import as_float, load_images
+from trilemma.evaluation import scoreboard
 
 
 def _require(holds, message):
@@ -21,7 +24,7 @@ def check_draw_binary(draw_binary):
     logits = np.log(probabilities / (1 - probabilities)).astype("float32")
 
     def decoder(latents):
-        return tf.repeat(logits, len(latents), axis=0)
+        return ops.repeat(logits, len(latents), axis=0)
 
     images = np.asarray(draw_binary(decoder, np.zeros((2000, 2), "float32")))
     _require(images.shape == (2000, 28, 28, 1), f"the shape is {images.shape}; expected one image per code.")
@@ -55,7 +58,8 @@ def check_kl_to_prior(kl_to_prior):
 
 def check_hinge_losses(hinge_losses):
     """Notebook 2: the losses of logits worked out by hand, and no gain from a logit beyond its limit."""
-    real_logits, generated_logits = tf.constant([[2.0], [0.5], [-1.0]]), tf.constant([[-2.0], [0.0], [3.0]])
+    logits = ([[2.0], [0.5], [-1.0]], [[-2.0], [0.0], [3.0]])
+    real_logits, generated_logits = (ops.convert_to_tensor(each, "float32") for each in logits)
     generator_loss, discriminator_loss = (float(loss) for loss in hinge_losses(real_logits, generated_logits))
     # Real images cost 0, 0.5 and 2, generated ones 0, 1 and 4; the logits of the latter have the mean 1/3.
     _require(
@@ -209,3 +213,54 @@ def check_heun_step(heun_step):
         "Step ahead with the image at `before`, ask there again, and step from the old x with the mean of both images.",
     )
     print(f"half the step size divides the error by {ratio:.1f}; right")
+
+
+def check_my_fault(my_fault):
+    """Notebook 5: class KL and clipped density hardly notice the fault, clipped coverage does."""
+    images = as_float(load_images("mnist")[0][:500])
+    faulty = np.asarray(my_fault(images.copy()))
+    _require(faulty.shape == images.shape, f"the shape is {faulty.shape}; expected {images.shape}.")
+    scores = scoreboard.score_images(faulty.astype("float32"), "mnist")
+    kl, density, coverage = (scores[key] for key in ("class_kl", "clipped_density", "clipped_coverage"))
+    _require(kl < 0.1, f"class KL is {kl:.2f} and notices; keep the classes as frequent as they were.")
+    _require(density > 0.8, f"clipped density is {density:.2f} and notices; every single image must stay a good one.")
+    _require(coverage < 0.65, f"clipped coverage is {coverage:.2f}; expected below 0.65. Lose more variants.")
+    print(f"class KL {kl:.2f}, clipped density {density:.2f}, clipped coverage {coverage:.2f}; right")
+
+
+def check_interval(interval):
+    """Notebook 5: both ends solve (rate - share)^2 = z^2 rate (1 - rate) / n, the condition that defines them."""
+    for errors, total in ((0, 20), (3, 20), (10, 20), (20, 20), (270, 600)):
+        ends = sorted(interval(errors, total))
+        # (1 + z^2 / n) r^2 - (2 share + z^2 / n) r + share^2 = 0
+        share, extra = errors / total, 1.96**2 / total
+        expected = sorted(np.roots([1 + extra, -(2 * share + extra), share**2]).real)
+        off = np.abs(np.subtract(ends, expected)).max()
+        shown, wanted = ("{:.3f} to {:.3f}".format(*each) for each in (ends, expected))
+        _require(off < 1e-3, f"for {errors} of {total} it is {shown}; expected {wanted}.")
+    print("for 270 of 600: {:.2f} to {:.2f}; right".format(*ends))
+
+
+def check_clipped_density(clipped_density):
+    """Notebook 5: points on a line, where balls can be counted by hand in a loop."""
+    generator = np.random.default_rng(0)
+    for k, strays in ((3, 0), (5, 2)):
+        real = generator.normal(size=(40, 1))
+        real[:strays] += 30
+        generated = np.concatenate([generator.normal(size=(25, 1)), generator.uniform(3, 25, (8, 1))])
+
+        def balls_around(point, radii, left_out=None, centres=real[:, 0]):
+            return sum(abs(point - x) <= radii[i] for i, x in enumerate(centres) if i != left_out)
+
+        radii = [sorted(abs(x - y) for y in real[:, 0])[k] for x in real[:, 0]]
+        radii = [min(radius, float(np.median(radii))) for radius in radii]
+        drawn = np.mean([min(1, balls_around(x, radii) / k) for x in generated[:, 0]])
+        own = np.mean([min(1, balls_around(x, radii, i) / k) for i, x in enumerate(real[:, 0])])
+        expected, found = min(1, drawn / own), float(clipped_density(real, generated, k))
+        what = f"for k = {k} and {strays} strays it is {found:.3f}; expected {expected:.3f}"
+        _require(
+            abs(found - expected) < 1e-6, f"{what}. Cut the radii, then the counts, then divide by the real points'."
+        )
+    same = float(clipped_density(real, real + 1e-9, k))
+    _require(same <= 1, f"for the real points themselves it is {same:.3f}; expected at most 1.")
+    print(f"with two strays: {found:.2f}; right")

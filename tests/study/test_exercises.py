@@ -216,6 +216,76 @@ def asked_without_a_step(x, before, after, predict):
     return ddim_step(x, (predict(x, before) + predict(x, after)) / 2, before, after)
 
 
+def few_images_repeated(images):
+    return np.repeat(images[::10], 10, axis=0)
+
+
+def no_fault(images):
+    return images
+
+
+def blurred(images):
+    return (images + np.roll(images, 2, axis=1) + np.roll(images, 2, axis=2)) / 3
+
+
+def one_image(images):
+    return np.repeat(images[:1], len(images), axis=0)
+
+
+def noisy(images):
+    return np.clip(images + 0.2 * np.random.default_rng(0).standard_normal(images.shape), 0, 1)
+
+
+def wilson(errors, total, z=1.96):
+    rate, extra = errors / total, z**2 / total
+    middle = (rate + extra / 2) / (1 + extra)
+    half = z / (1 + extra) * (rate * (1 - rate) / total + extra / (4 * total)) ** 0.5
+    return middle - half, middle + half
+
+
+def normal_interval(errors, total, z=1.96):
+    rate = errors / total
+    half = z * (rate * (1 - rate) / total) ** 0.5
+    return rate - half, rate + half
+
+
+def ninety_per_cent(errors, total, z=1.645):
+    return wilson(errors, total, z)
+
+
+def half_width_undivided(errors, total, z=1.96):
+    low, high = wilson(errors, total, z)
+    middle, half = (low + high) / 2, (high - low) / 2 * (1 + z**2 / total)
+    return middle - half, middle + half
+
+
+def clipped_density(real, generated, k=5, cut=True, bound=True, own_ball=1):
+    within, apart = (np.abs(real - others.T) for others in (real, generated))
+    radii = np.sort(within, axis=1)[:, k]
+    radii = np.minimum(radii, np.median(radii)) if cut else radii
+    counts = [(each <= radii[:, None]).sum(axis=0) / k for each in (apart, within)]
+    counts[1] = counts[1] - own_ball / k
+    drawn, own = (np.minimum(1, each).mean() if bound else each.mean() for each in counts)
+    return min(1, drawn / own)
+
+
+def plain_density(real, generated, k=5):
+    apart, within = np.abs(real - generated.T), np.abs(real - real.T)
+    return np.mean((apart <= np.sort(within, axis=1)[:, [k]]).sum(axis=0) / k)
+
+
+def radii_uncut(real, generated, k=5):
+    return clipped_density(real, generated, k, cut=False)
+
+
+def counts_unbounded(real, generated, k=5):
+    return clipped_density(real, generated, k, bound=False)
+
+
+def own_ball_counted(real, generated, k=5):
+    return clipped_density(real, generated, k, own_ball=0)
+
+
 CASES = [
     (
         exercises.check_draw_binary,
@@ -266,6 +336,13 @@ CASES = [
         exercises.check_heun_step,
         heun_step,
         [first_order, image_ahead_alone, from_the_new_place, asked_without_a_step],
+    ),
+    (exercises.check_my_fault, few_images_repeated, [no_fault, blurred, one_image, noisy]),
+    (exercises.check_interval, wilson, [normal_interval, ninety_per_cent, half_width_undivided]),
+    (
+        exercises.check_clipped_density,
+        clipped_density,
+        [plain_density, radii_uncut, counts_unbounded, own_ball_counted],
     ),
 ]
 

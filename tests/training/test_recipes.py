@@ -22,7 +22,7 @@ FROZEN = {
     "dcgan_quarter": ("DCGAN", QUARTER, 6, 64, 2e-4, True, None, None),
     "dcgan_crippled": ("DCGAN", {**QUARTER, "batch_normalization": False}, 6, 64, 2e-4, True, None, None),
     "gan": ("GAN", {}, 70, 128, 2e-4, False, None, None),
-    "gan_dcgan": ("GAN", {"architecture": "dcgan", "latent_size": 100}, 40, 64, 2e-4, False, None, None),
+    "gan_dcgan": ("GAN", {"architecture": "dcgan", "latent_size": 100}, 60, 64, 2e-4, False, None, None),
     "ddpm": ("DDPM", {}, 18, 64, 1e-3, False, None, None),
     "solver20": ("DDPM", {"sampler": SOLVER}, 18, 64, 1e-3, False, None, "ddpm"),
     "student": ("Student", {"ema_decay": 0.99}, 12, 64, 1e-3, False, "ddpm", None),

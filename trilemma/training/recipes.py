@@ -107,7 +107,7 @@ RECIPES = {
     "gan": _GAN,
     # The loss of the GAN in the networks of the DCGAN: what is owed to the loss alone.
     "gan_dcgan": dataclasses.replace(
-        _GAN, arguments=dict(architecture="dcgan", latent_size=100), epochs=40, batch_size=64
+        _GAN, arguments=dict(architecture="dcgan", latent_size=100), epochs=60, batch_size=64
     ),
     "ddpm": _DDPM,
     "solver20": _sampled(_DDPM, "ddpm", name="dpm_solver", num_steps=20, power=0.8, eta=1.0),
