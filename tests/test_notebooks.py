@@ -29,9 +29,9 @@ def prose(notebook):
     return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
-def test_notebooks_are_the_lessons_and_the_appendices():
+def test_notebooks_are_the_lessons_the_appendices_and_the_solutions():
     lessons = ["01_vae", "02_gan", "03_ddpm", "04_fast_sampling", "05_comparison"]
-    assert [path.stem for path in NOTEBOOKS] == [*lessons, "A1_claims", "A2_speed"]
+    assert [path.stem for path in NOTEBOOKS] == [*lessons, "A1_claims", "A2_speed", "solutions"]
 
 
 def test_every_code_cell_has_been_executed_without_an_error(notebook):
@@ -72,6 +72,8 @@ def test_training_is_off(notebook):
 
 
 def test_a_lesson_is_told_in_words_and_lines_of_code(notebook):
+    if notebook.path.stem == "solutions":
+        return
     lines = sum(len(cell.source.splitlines()) for cell in code_cells(notebook))
     assert 5 <= len(prose(notebook).split()) / lines <= 9
 

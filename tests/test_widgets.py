@@ -156,6 +156,33 @@ def test_only_views_with_a_picture_are_dropped(tmp_path):
     assert path.read_text(encoding="utf-8").strip() == text.strip()  # Written as Jupyter writes.
 
 
+# The bar
+
+
+def test_a_bar_shows_every_item_vanishes_and_is_no_error(monkeypatch, capfd):
+    published = []
+    monkeypatch.setattr("trilemma.widgets.progress.display", lambda data, raw: published.append(data))
+    bar = widgets.show_progress([3, 1, 2], "epoch 1")
+    assert published == [{VIEW: published[0][VIEW], "text/plain": ""}]
+    assert published[0][VIEW]["model_id"] == bar.container.model_id
+    label, filling, _ = bar.container.children
+    seen = [(item, filling.max) for item in bar]
+    assert seen == [(3, 3), (1, 3), (2, 3)]
+    assert "epoch 1" in label.value.replace("\u2007", " ")
+    assert bar.container.comm is None  # Closed: gone from the page.
+    assert capfd.readouterr().err == ""
+
+
+def test_a_bar_is_dropped_from_what_is_committed(tmp_path):
+    path = tmp_path / "notebook.ipynb"
+    cell = nbformat.v4.new_code_cell("1")
+    cell.outputs = [nbformat.v4.new_output("display_data", {VIEW: {"model_id": "a"}, "text/plain": ""})]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    assert widgets.drop_views(path) == 1
+    (output,) = nbformat.read(path, 4).cells[0].outputs
+    assert output.data == {"text/plain": ""}
+
+
 # The slider
 
 

@@ -9,9 +9,11 @@ PNGs, only the texts, which are constant.
 
 from trilemma.widgets.drawing import DrawingPad, as_digit, show_digit_lab
 from trilemma.widgets.game import score_table, show_game
+from trilemma.widgets.progress import show_progress
 from trilemma.widgets.sliders import show_plane, show_slider
 from trilemma.widgets.views import drop_views
 
 __all__ = [
-    "DrawingPad", "as_digit", "drop_views", "score_table", "show_digit_lab", "show_game", "show_plane", "show_slider",
+    "DrawingPad", "as_digit", "drop_views", "score_table", "show_digit_lab", "show_game", "show_plane",
+    "show_progress", "show_slider",
 ]  # fmt: skip

@@ -79,10 +79,15 @@ class Box(StillView, ipywidgets.VBox):
         super().__init__(children, layout={"align_items": "flex-start"})
 
 
+def _stands_alone(data):
+    return "image/png" in data or not "".join(data.get("text/plain", "view"))
+
+
 def drop_views(path):
     """Takes the live views out of an executed notebook, so that its pictures show where nothing runs.
 
-    Only outputs that hold a picture too are touched. A running notebook puts the live views back.
+    Only outputs that hold a picture too are touched, and bars of `show_progress`. A running notebook puts the live
+    views back.
 
     Args:
         path: notebook file; written only if something was dropped.
@@ -93,7 +98,7 @@ def drop_views(path):
     path = pathlib.Path(path)
     notebook = json.loads(path.read_text(encoding="utf-8"))
     outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    dropped = [data.pop(VIEW) for data in outputs if VIEW in data and "image/png" in data]
+    dropped = [data.pop(VIEW) for data in outputs if VIEW in data and _stands_alone(data)]
     if dropped:
         if not any(VIEW in data for data in outputs):
             notebook["metadata"].pop("widgets", None)
