@@ -35,7 +35,10 @@ def check_draw_binary(draw_binary):
     # The deviation of a mean of 2,000 tosses is at most 0.011.
     error = np.abs(images.mean(axis=0) - probabilities[0]).max()
     _require(error < 0.06, f"a pixel comes up {error:.2f} too often or too rarely; its chance is the sigmoid's value.")
-    print(f"largest error of a pixel's share over 2,000 draws: {error:.2f}; right")
+    # Two neighbours whose chances are near a half; without a common toss their correlation is off by about 0.02.
+    together = np.corrcoef(images.reshape(2000, 784)[:, 391:393].T)[0, 1]
+    _require(abs(together) < 0.15, f"neighbouring pixels go together ({together:.2f}); expected a toss for each pixel.")
+    print(f"largest error of a pixel's share over 2,000 draws: {error:.1f}; right")
 
 
 def check_kl_to_prior(kl_to_prior):
@@ -198,7 +201,7 @@ def check_heun_step(heun_step):
         return predict(x, alpha_bar)
 
     heun_step(1.0, 0.2, 0.6, counting)
-    _require(len(asked) == 2, f"the step asks for the image {len(asked)} times; expected twice.")
+    _require(asked == [0.2, 0.6], f"the step from 0.2 to 0.6 asks for the image at {asked}; expected at both ends.")
     errors = {}
     for num_steps in (16, 32):
         alpha_bars, x = 1 / (1 + np.exp(-2 * np.linspace(-2, 2, num_steps + 1))), 1.0
@@ -223,21 +226,21 @@ def check_my_fault(my_fault):
     scores = scoreboard.score_images(faulty.astype("float32"), "mnist")
     kl, density, coverage = (scores[key] for key in ("class_kl", "clipped_density", "clipped_coverage"))
     _require(kl < 0.1, f"class KL is {kl:.2f} and notices; keep the classes as frequent as they were.")
-    _require(density > 0.8, f"clipped density is {density:.2f} and notices; every single image must stay a good one.")
+    _require(density > 0.6, f"clipped density is {density:.2f}; expected above 0.6. Keep single images good ones.")
     _require(coverage < 0.65, f"clipped coverage is {coverage:.2f}; expected below 0.65. Lose more variants.")
     print(f"class KL {kl:.2f}, clipped density {density:.2f}, clipped coverage {coverage:.2f}; right")
 
 
 def check_interval(interval):
     """Notebook 5: both ends solve (rate - share)^2 = z^2 rate (1 - rate) / n, the condition that defines them."""
-    for errors, total in ((0, 20), (3, 20), (10, 20), (20, 20), (270, 600)):
-        ends = sorted(interval(errors, total))
+    for errors, total, z in ((0, 20, 1.96), (3, 20, 1.0), (10, 20, 1.96), (20, 20, 1.96), (270, 600, 1.96)):
+        ends = interval(errors, total, z)
         # (1 + z^2 / n) r^2 - (2 share + z^2 / n) r + share^2 = 0
-        share, extra = errors / total, 1.96**2 / total
+        share, extra = errors / total, z**2 / total
         expected = sorted(np.roots([1 + extra, -(2 * share + extra), share**2]).real)
         off = np.abs(np.subtract(ends, expected)).max()
         shown, wanted = ("{:.3f} to {:.3f}".format(*each) for each in (ends, expected))
-        _require(off < 1e-3, f"for {errors} of {total} it is {shown}; expected {wanted}.")
+        _require(off < 1e-3, f"for {errors} of {total}, z = {z}, it is {shown}; expected {wanted}.")
     print("for 270 of 600: {:.2f} to {:.2f}; right".format(*ends))
 
 

@@ -105,10 +105,11 @@ def test_names_of_many_words_have_three_lines_too():
 
 def test_curves_are_drawn_as_given():
     curves = {"a": ([1, 10, 100], [3, 2, 1]), "b": ([1, 5], [4, 6])}
-    axes = plotting.plot_curves(curves, "images", "distance", title="mnist", log_x=True).axes[0]
+    figure = plotting.plot_curves(curves, "images", "distance", title="mnist", log_x=True)
+    axes = figure.axes[0]
     assert {line.get_label(): line.get_xydata().T.tolist() for line in axes.lines} == {
         name: [list(map(float, values)) for values in curve] for name, curve in curves.items()
     }
     assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("images", "distance", "mnist")
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]

@@ -25,6 +25,11 @@ def same_tosses_for_all(decoder, latents):
     return (probabilities > np.random.default_rng(1).random(probabilities.shape[1:])).astype("float32")
 
 
+def one_toss_per_image(decoder, latents):
+    probabilities = probabilities_themselves(decoder, latents)
+    return (probabilities > np.random.default_rng(1).random((len(probabilities), 1, 1, 1))).astype("float32")
+
+
 def logits_as_chances(decoder, latents):
     logits = np.asarray(decoder(latents))
     return (logits > np.random.default_rng(1).random(logits.shape)).astype("float32")
@@ -212,6 +217,12 @@ def from_the_new_place(x, before, after, predict):
     return ddim_step(moved, (image + predict(moved, after)) / 2, before, after)
 
 
+def midpoint(x, before, after, predict):
+    middle = (before + after) / 2
+    ahead = ddim_step(x, predict(x, before), before, middle)
+    return ddim_step(x, predict(ahead, middle), before, after)
+
+
 def asked_without_a_step(x, before, after, predict):
     return ddim_step(x, (predict(x, before) + predict(x, after)) / 2, before, after)
 
@@ -249,8 +260,12 @@ def normal_interval(errors, total, z=1.96):
     return rate - half, rate + half
 
 
-def ninety_per_cent(errors, total, z=1.645):
-    return wilson(errors, total, z)
+def one_z_for_all(errors, total, z=1.96):
+    return wilson(errors, total)
+
+
+def ends_in_the_other_order(errors, total, z=1.96):
+    return wilson(errors, total, z)[::-1]
 
 
 def half_width_undivided(errors, total, z=1.96):
@@ -290,7 +305,7 @@ CASES = [
     (
         exercises.check_draw_binary,
         draw_binary,
-        [thresholded, probabilities_themselves, same_tosses_for_all, logits_as_chances],
+        [thresholded, probabilities_themselves, same_tosses_for_all, one_toss_per_image, logits_as_chances],
     ),
     (
         exercises.check_kl_to_prior,
@@ -335,10 +350,10 @@ CASES = [
     (
         exercises.check_heun_step,
         heun_step,
-        [first_order, image_ahead_alone, from_the_new_place, asked_without_a_step],
+        [first_order, image_ahead_alone, from_the_new_place, asked_without_a_step, midpoint],
     ),
     (exercises.check_my_fault, few_images_repeated, [no_fault, blurred, one_image, noisy]),
-    (exercises.check_interval, wilson, [normal_interval, ninety_per_cent, half_width_undivided]),
+    (exercises.check_interval, wilson, [normal_interval, one_z_for_all, ends_in_the_other_order, half_width_undivided]),
     (
         exercises.check_clipped_density,
         clipped_density,

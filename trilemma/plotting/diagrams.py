@@ -27,10 +27,12 @@ def plot_curves(curves, x_label, y_label, title=None, log_x=False):
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
-    if len(curves) > 1:
-        axes.legend()
     if title:
         axes.set_title(title, fontsize=10)
+    if len(curves) > 1:
+        figure.legend(
+            loc="outside upper center", ncols=min(3, len(curves))
+        )  # Above the curves, so that it covers none.
     return figure
 
 
