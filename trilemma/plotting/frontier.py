@@ -70,8 +70,7 @@ def plot_costs(runs, x, title=None):
         title: optional.
     """
     styles, (unit, label) = _styles(runs), COSTS[x]
-    figure = Figure((8, 4), layout="constrained")
-    axes, ends = figure.subplots(), {}
+    axes, ends = Figure((8, 4), layout="constrained").subplots(), {}
     for name, trainings in runs.items():
         color, marker = styles[name]
         trainings = [trainings] if isinstance(trainings[0], dict) else trainings
@@ -80,15 +79,7 @@ def plot_costs(runs, x, title=None):
             values = sorted((row[x] / unit, row["frechet_distance"]) for row in rows)
             axes.plot(*zip(*values, strict=True), color=color, marker=marker, ms=3 * width, lw=width, label=name)
             ends.setdefault(name, []).append(values[-1])
-    costs, distances = np.concatenate([line.get_xydata() for line in axes.lines]).T
-    _set_log_axis(axes, "x", costs, label, _room(runs, figure))
-    _set_log_axis(axes, "y", distances, "Fréchet distance (lower is better)")
-    if title:
-        axes.set_title(title, fontsize=10)
-    labels = Labels(axes)
-    for name, anchors in sorted(ends.items(), key=lambda end: end[1][0][1]):
-        labels.add(name, styles[name][0], anchors, beside)
-    return figure
+    return _with_names_at_ends(axes, ends, label, "Fréchet distance (lower is better)", title)
 
 
 def plot_rates(rates, title=None):
@@ -98,28 +89,34 @@ def plot_rates(rates, title=None):
         rates: name -> {batch size: images per second}; at most seven names.
         title: optional.
     """
-    styles = _styles(rates)
-    figure = Figure((8, 4), layout="constrained")
-    axes, ends = figure.subplots(), {}
+    styles, axes, ends = _styles(rates), Figure((8, 4), layout="constrained").subplots(), {}
     for name, values in rates.items():
         color, marker = styles[name]
         points = sorted(values.items())
         axes.plot(*zip(*points, strict=True), color=color, marker=marker, ms=5, lw=1.5, label=name)
         ends[name] = points[-1:]
-    sizes, speeds = np.concatenate([line.get_xydata() for line in axes.lines]).T
-    _set_log_axis(axes, "x", sizes, "images in a batch", _room(rates, figure))
-    _set_log_axis(axes, "y", speeds, "images per second")
+    return _with_names_at_ends(axes, ends, "images in a batch", "images per second", title)
+
+
+def _with_names_at_ends(axes, ends, x_label, y_label, title):
+    """Makes both axes logarithmic and writes the name of every curve beside its right end, the lowest first.
+
+    Args:
+        axes: holds the curves.
+        ends: name -> points where its curves end.
+        x_label, y_label, title: of the figure, which is returned.
+    """
+    # Room at the right: a character is about 0.6 of the font's size wide.
+    room = 0.04 + 0.6 * FONT_SIZE * max(map(len, ends)) / (72 * axes.figure.get_figwidth())
+    x, y = np.concatenate([line.get_xydata() for line in axes.lines]).T
+    _set_log_axis(axes, "x", x, x_label, room)
+    _set_log_axis(axes, "y", y, y_label)
     if title:
         axes.set_title(title, fontsize=10)
-    labels = Labels(axes)
+    labels, styles = Labels(axes), _styles(ends)
     for name, anchors in sorted(ends.items(), key=lambda end: end[1][0][1]):
         labels.add(name, styles[name][0], anchors, beside)
-    return figure
-
-
-def _room(names, figure):
-    """The share of an axis that names at its right end take: a character is about 0.6 of the font's size wide."""
-    return 0.04 + 0.6 * FONT_SIZE * max(map(len, names)) / (72 * figure.get_figwidth())
+    return axes.figure
 
 
 def _styles(names):

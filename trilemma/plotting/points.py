@@ -1,10 +1,13 @@
 """Figures of points in the plane: what the scores of distances and of neighbourhoods see of a set of images."""
 
 import numpy as np
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse
 
-_COLORS = ("#0045A1", "#D47500", "#209D5F")  # as in `frontier`: they differ for people with colour blindness
+from trilemma.plotting.frontier import STYLES
+
+_COLORS = [color for color, _ in STYLES[:3]]
 
 
 def plot_balls(panels, k=None):
@@ -25,7 +28,9 @@ def plot_balls(panels, k=None):
         inside = np.linalg.norm(points[:, None] - centres, axis=-1) < radii
         shares = np.full(len(centres), 0.4) if k is None else np.minimum(1, inside.sum(axis=0) / k)
         for centre, radius, share in zip(centres, radii, shares, strict=True):
-            axes.add_patch(Circle(centre, radius, facecolor=(*_rgb(_COLORS[0]), 0.22 * share), edgecolor="#0045A166"))
+            axes.add_patch(
+                Circle(centre, radius, facecolor=to_rgba(_COLORS[0], 0.22 * share), edgecolor=to_rgba(_COLORS[0], 0.4))
+            )
         axes.plot(*centres.T, ".", color=_COLORS[0], markersize=4)
         held = inside.any(axis=1)
         axes.plot(*points[held].T, "o", color=_COLORS[1], markersize=5)
@@ -82,7 +87,3 @@ def plot_shares(shares, labels, title=None):
     if title:
         axes.set_title(title, fontsize=9)
     return figure
-
-
-def _rgb(color):
-    return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
