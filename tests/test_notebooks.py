@@ -71,6 +71,13 @@ def test_training_is_off(notebook):
     assert "TRAIN = True" not in "".join(cell.source for cell in code_cells(notebook))
 
 
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
+def test_first_weights_are_seeded(path):
+    sources = [cell.source for cell in code_cells(nbformat.read(path, as_version=4))]
+    built = next(source for source in sources if "with strategy.scope():" in source)
+    assert "keras.utils.set_random_seed(0)" in built.split("with strategy.scope():")[0]
+
+
 def test_a_lesson_is_told_in_words_and_lines_of_code(notebook):
     if notebook.path.stem == "solutions":
         return
