@@ -53,13 +53,14 @@ class ScoreEpochs(keras.callbacks.Callback):
 
     def _add_row(self, epoch, num_images):
         history = json.loads((self.folder / f"epoch_{epoch:03d}.json").read_text())
-        images = self.model.generate(num_images, seed=0, batch_size=1000 if backend.accelerators() else 100)
+        labels = scoreboard.draw_labels(self.model, self.recipe.data_set, num_images)
+        images = self.model.generate(num_images, labels, seed=0, batch_size=1000 if backend.accelerators() else 100)
         row = {
             "epoch": epoch,
             "images_seen": sum(each["images"] for each in history),
             "seconds": sum(each["seconds"] for each in history),
             "passes_per_image": self.model.passes_per_image,
-            **scoreboard.score_images(images, self.recipe.data_set),
+            **scoreboard.score_images(images, self.recipe.data_set, labels),
         }
         rows = read_results("epochs").get(self.key, {}).get("epochs", [])
         rows = [each for each in rows if (each["epoch"], each["num_images"]) < (epoch, num_images)]

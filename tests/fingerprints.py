@@ -26,6 +26,7 @@ MODELS = {
     "mixture_vae": (MixtureVAE, dict(latent_size=2, num_components=3)),
     "dcgan": (DCGAN, dict(latent_size=4, generator_width=8, discriminator_width=8)),
     "ddpm": (DDPM, UNET),
+    "cddpm": (DDPM, dict(UNET, num_classes=3)),
     "student": (Student, dict(most_steps=4, **UNET)),
     "ddgan": (
         DDGAN,
@@ -38,6 +39,7 @@ MODELS = {
     "classifier": (Classifier, dict(num_classes=3)),
 }
 GENERATIVE = [name for name in MODELS if name != "classifier"]
+LABELLED = ["cddpm", "classifier"]
 SCANNED = ["dcgan", "ddpm", "classifier"]
 
 
@@ -113,7 +115,7 @@ def without_chance(model):
 
 def some_data(name, count=4):
     images = np.random.default_rng(5).integers(0, 256, (count, 8, 8, 1), "uint8")
-    return (images, np.arange(count) % 3) if name == "classifier" else (images,)
+    return (images, np.arange(count) % 3) if name in LABELLED else (images,)
 
 
 def flat(weights):
@@ -144,7 +146,8 @@ def generated(name):
     """Images of one seed; `keras.random` must take no part in them."""
     model, refuse = build(name), mock.Mock(side_effect=AssertionError("generate drew from keras.random"))
     with mock.patch.multiple(keras.random, normal=refuse, uniform=refuse, randint=refuse):
-        return model.generate(5, seed=11, batch_size=2)
+        chosen = dict(labels=[2, 1, 0, 1, 2], guidance=1.5) if name in LABELLED else {}
+        return model.generate(5, seed=11, batch_size=2, **chosen)
 
 
 def scanned(name, many):

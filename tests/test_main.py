@@ -439,7 +439,8 @@ def test_another_seed_draws_other_pictures(run, evaluator):
 def test_a_model_of_classes_draws_the_labels_that_are_asked_for(run, evaluator, monkeypatch, words, labels):
     monkeypatch.setitem(recipes.RECIPES, "shades", Recipe(ToyOfClasses))
     pretrained.save_pretrained("shades_mnist", get_recipe("shades_mnist").build())
-    run("generate", "shades_mnist", "--num-images", "3", "--labels", *words)
+    count = ["--num-images", "3"] if len(words) == 1 else []
+    run("generate", "shades_mnist", *count, "--labels", *words)
     for number, label in enumerate(labels):
         picture = matplotlib.image.imread(evaluator / "generated" / f"shades_mnist_{number:05d}.png")
         np.testing.assert_allclose(picture, label / 10, atol=0.6 / 255)
@@ -451,6 +452,7 @@ def test_a_model_of_classes_draws_the_labels_that_are_asked_for(run, evaluator, 
         ([], "draws by classes; give labels, integers in 0 ... 9"),
         (["--labels", "10"], "labels lie in 10 ... 10; expected 0 ... 9"),
         (["--labels", "1", "2"], "labels have the shape (2,); expected (3,)"),
+        (["--labels", "1", "--guidance", "1"], "takes no guidance, yet guidance was given"),
     ],
 )
 def test_wrong_labels_end_with_one_line(fails, evaluator, monkeypatch, words, message):

@@ -45,11 +45,12 @@ def main():
 
     generate_parser = commands.add_parser("generate", help="draw images and write them as PNG files")
     generate_parser.add_argument("name", metavar="NAME", help="one of the models that list prints")
-    generate_parser.add_argument("--num-images", type=int, default=64)
+    generate_parser.add_argument("--num-images", type=int, help="64, or as many as there are labels")
     generate_parser.add_argument("--seed", type=int, default=0)
     generate_parser.add_argument(
         "--labels", type=int, nargs="+", help="of models with classes: one for all images, or one for each"
     )
+    generate_parser.add_argument("--guidance", type=float, help="how much the labels decide, from 0; of cddpm")
     generate_parser.add_argument("--batch-size", type=int, default=100, help="images drawn at once; changes no image")
     generate_parser.add_argument("--out", default="generated", help="folder for the files")
     generate_parser.set_defaults(run=run_generate)
@@ -142,10 +143,18 @@ def run_generate(arguments):
     if not files.is_writable(out):
         raise ValueError(f"--out is {arguments.out!r}; expected a folder that can be written.")
     model, labels = pretrained.load_pretrained(arguments.name), arguments.labels
-    if labels is not None:
-        labels = labels[0] if len(labels) == 1 else labels
+    num_images = arguments.num_images
+    if labels is not None and len(labels) == 1:
+        labels = labels[0]
+    elif labels is not None and num_images is None:
+        num_images = len(labels)
     images = model.generate(
-        arguments.num_images, labels, seed=arguments.seed, batch_size=arguments.batch_size, progress=True
+        64 if num_images is None else num_images,
+        labels,
+        arguments.guidance,
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        progress=True,
     )
     older = len(list(out.glob(f"{arguments.name}_*.png")))
     for number, image in enumerate(np.round(images * 255).astype("uint8")):

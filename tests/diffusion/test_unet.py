@@ -118,6 +118,15 @@ def test_every_residual_block_depends_on_the_timestep_and_the_destination(block,
     assert np.abs(outputs[2] - outputs[0]).max() > 1e-3
 
 
+def test_output_depends_on_the_label_and_none_is_one_of_them(random):
+    network = randomised(build_unet((8, 8, 1), (16, 24), num_classes=3), random)
+    images = np.repeat(random.standard_normal((1, 8, 8, 1)).astype("float32"), 4, axis=0)
+    outputs = np.asarray(network([images, np.full(4, 5), np.arange(4)]))
+    for i in range(4):
+        for j in range(i):
+            assert np.abs(outputs[i] - outputs[j]).max() > 1e-3
+
+
 @pytest.mark.parametrize("block", range(6), ids=["down 1", "down 2", "middle 1", "middle 2", "up 2", "up 1"])
 def test_every_residual_block_depends_on_the_latents(block, monkeypatch, random):
     network = randomised(build_with(monkeypatch, block, "style", latent_size=3)[0], random)

@@ -20,7 +20,7 @@ def real_digits():
 def untrained_classifier(weights_dir, monkeypatch, change_reference):
     """A classifier with random weights and the features of 100 random images, shipped in a temporary folder."""
     images = np.random.default_rng(1).integers(0, 256, (100, 28, 28, 1), "uint8")
-    monkeypatch.setattr(evaluators, "load_images", lambda *_: (images, None))
+    monkeypatch.setattr(evaluators, "load_images", lambda *_: (images, np.arange(len(images)) % 10))
     pretrained.save_pretrained("classifier_mnist", Classifier())
     save_reference("mnist")
     # Random weights may never choose a class, yet the real labels must hold all of them.

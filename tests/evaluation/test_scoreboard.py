@@ -17,6 +17,7 @@ from trilemma.evaluation.scoreboard import (
     trilemma_corners,
 )
 from trilemma.models.classifier import Classifier
+from trilemma.models.contract import GenerativeModel
 from trilemma.models.vae import VAE
 from trilemma.training import pretrained
 
@@ -37,7 +38,7 @@ def untrained_classifier(weights_dir, monkeypatch, change_reference):
     """A classifier with random weights and the features of 300 random images, shipped in a temporary folder."""
     images = np.random.default_rng(1).integers(0, 256, (300, 28, 28, 1), "uint8")
     for module in (scoreboard, evaluators):
-        monkeypatch.setattr(module, "load_images", lambda *_: (images, None))
+        monkeypatch.setattr(module, "load_images", lambda *_: (images, np.arange(len(images)) % 10))
     pretrained.save_pretrained("classifier_mnist", Classifier())
     evaluators.save_reference("mnist")
     # Random weights may never choose a class, yet the real labels must hold all of them.
@@ -62,7 +63,7 @@ def test_repeated_real_images_are_precise_but_do_not_recall(untrained_classifier
 @pytest.mark.parametrize("score_bound", BOUNDS.values(), ids=BOUNDS)
 def test_bounding_rows_have_the_scores_of_a_model(untrained_classifier, score_bound):
     row, again, other = (score_bound("mnist", 50, seed) for seed in (3, 3, 4))
-    assert set(row) == SCORES | {"seed"}
+    assert set(row) == SCORES | {"seed"} | ({"accuracy"} if score_bound is score_real else set())
     assert (row["num_images"], row["seed"]) == (50, 3)
     assert row == again
     assert row["frechet_distance"] != other["frechet_distance"]
@@ -81,7 +82,7 @@ def test_gaussian_row_has_the_moments_of_every_pixel(untrained_classifier, monke
     images = 0.5 + 0.1 * np.random.default_rng(2).standard_normal((2000, 28, 28, 1)).astype("float32")
     images[:, 5, 7] += 0.2
     images = np.clip(images, 0, 1)
-    monkeypatch.setattr(scoreboard, "load_images", lambda *_: (images, None))
+    monkeypatch.setattr(scoreboard, "load_images", lambda *_: (images, np.arange(len(images)) % 10))
     score_gaussian("mnist", 2000)
     np.testing.assert_allclose(drawn[0].mean(axis=0), images.mean(axis=0), atol=0.02)
     np.testing.assert_allclose(drawn[0].std(axis=0), images.std(axis=0), atol=0.02)
@@ -142,6 +143,48 @@ def test_score_adds_speed_and_size(untrained_classifier):
     assert row["images_per_second"] > 0
     expected = score_images(model.generate(20, seed=3, batch_size=8), "mnist")
     assert {name: row[name] for name in SCORES} == pytest.approx(expected)
+
+
+class Brightness(GenerativeModel):
+    """Draws every class in a grey of its own, and nothing else."""
+
+    num_classes = 10
+
+    def sample(self, draw_noise, labels=None, guidance=None):
+        return (labels[:, None, None, None] / 10 + 0 * draw_noise(0, self.image_shape)).astype("float32")
+
+
+def test_a_model_of_classes_is_asked_for_them_as_often_as_they_occur(untrained_classifier, change_reference):
+    change_reference("mnist", labels=np.repeat([3, 7, 7], 100).astype("uint8"))
+    labels = scoreboard.draw_labels(Brightness((28, 28, 1)), "mnist", 3000, seed=1)
+    assert set(labels) == {3, 7}
+    assert np.mean(labels == 7) == pytest.approx(2 / 3, abs=0.05)
+    np.testing.assert_array_equal(labels[:9], scoreboard.draw_labels(Brightness((28, 28, 1)), "mnist", 3000, 1)[:9])
+    assert scoreboard.draw_labels(VAE(seed=0), "mnist", 5) is None
+
+
+def test_score_asks_a_model_of_classes_and_says_how_often_it_is_right(untrained_classifier, monkeypatch):
+    model, asked = Brightness((28, 28, 1)), []
+
+    def generate(num_images, labels, **_):
+        asked.append(labels)
+        return np.random.default_rng(2).random((num_images, 28, 28, 1), "float32")
+
+    monkeypatch.setattr(model, "generate", generate)
+    row = score(model, "mnist", num_images=50, seed=4)
+    expected = scoreboard.draw_labels(model, "mnist", 50, seed=4)
+    np.testing.assert_array_equal(asked[-1], expected)
+    images = generate(50, None)
+    predicted = pretrained.load_pretrained("classifier_mnist").embed(images)[1]
+    assert row["accuracy"] == pytest.approx(np.mean(predicted == expected))
+    assert score_images(images, "mnist", predicted)["accuracy"] == 1
+    assert score_images(images, "mnist", (predicted + 1) % 10)["accuracy"] == 0
+
+
+def test_labels_that_do_not_fit_the_images_are_refused(untrained_classifier):
+    for labels, message in (([0] * 49, r"\(49,\); expected \(50,\)"), ([10] * 50, "10 ... 10; expected 0 ... 9")):
+        with pytest.raises(ValueError, match=message):
+            score_images(untrained_classifier[:50], "mnist", labels)
 
 
 def test_checksum_is_of_the_images_rounded_to_8_bits(untrained_classifier, monkeypatch, random):
@@ -269,7 +312,9 @@ def test_a_row_names_its_noise_and_its_images(untrained_classifier):
 
 def test_bounds_of_the_sample_are_drawn_from_it(untrained_classifier, monkeypatch):
     asked = []
-    monkeypatch.setattr(scoreboard, "load_images", lambda *names: asked.append(names) or (untrained_classifier, None))
+    monkeypatch.setattr(
+        scoreboard, "load_images", lambda *names: asked.append(names) or (untrained_classifier, np.arange(300) % 10)
+    )
     for bound in BOUNDS.values():
         bound("mnist", 20, 0, "a folder")
     assert asked == [("mnist", "train", "a folder")] * 2

@@ -182,7 +182,7 @@ def test_unconditional_models_refuse_labels(trained):
     assert trained.num_classes is None
     with pytest.raises(ValueError, match="has no classes, yet labels were given; leave labels out"):
         trained.generate(2, labels=[0, 1])
-    with pytest.raises(ValueError, match="has no classes, yet guidance was given; leave guidance out"):
+    with pytest.raises(ValueError, match="takes no guidance, yet guidance was given; leave guidance out"):
         trained.generate(2, guidance=1.0)
 
 
@@ -669,7 +669,9 @@ def test_three_players_keep_the_contract(tmp_path):
 
 @keras.saving.register_keras_serializable("tests")
 class Painter(GenerativeModel):
-    """Paints every class in its mean grey."""
+    """Paints every class in its mean grey, or in a share of it."""
+
+    takes_guidance = True
 
     def __init__(self, image_shape=(4, 4, 1), num_classes=3, seed=None, **kwargs):
         super().__init__(image_shape, seed, dict(num_classes=num_classes), **kwargs)

@@ -216,3 +216,113 @@ def test_another_sampler_replaces_the_compiled_one():
 def test_impossible_samplers_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         tiny_ddpm().use_sampler(*arguments)
+
+
+def conditional_ddpm(**settings):
+    # Groups of one channel, as of 8 in all, would take the added label out again.
+    return tiny_ddpm(**{"num_classes": 3, "widths": (16,), **settings})
+
+
+def randomised(model):
+    random = np.random.default_rng(0)
+    for weight in model.ema_network.weights:
+        weight.assign(0.2 * random.standard_normal(weight.shape))
+    return model
+
+
+def grey_images(labels):
+    """Images of one grey per class: 0, 0.5, 1."""
+    return np.ones((1, 8, 8, 1), "float32") * (labels / 2).astype("float32")[:, None, None, None]
+
+
+def network_of_classes(model, unconditional):
+    """A network that knows the grey of every class, and without a label assumes the grey `unconditional`."""
+
+    def network(inputs, training):
+        noisy_images, timesteps, labels = (np.asarray(each) for each in inputs)
+        greys = np.where(labels == 3, unconditional, labels / 2)[:, None, None, None]
+        alpha_bars = np.cumprod(1 - model.schedule.betas)[timesteps][:, None, None, None]
+        noise = (noisy_images - np.sqrt(alpha_bars) * (2 * greys - 1)) / np.sqrt(1 - alpha_bars)
+        return ops.convert_to_tensor(noise.astype("float32"))
+
+    return network
+
+
+def test_labels_enter_the_loss():
+    model, labels = conditional_ddpm(prediction="noise", label_dropout=0.0), np.arange(60) % 3
+    model.network = model.ema_network = network_of_classes(model, unconditional=0.0)
+    for training in (True, False):
+        right = model.compute_losses(grey_images(labels), labels, training)["loss"]
+        assert float(right) == pytest.approx(0, abs=1e-6)
+        assert float(model.compute_losses(grey_images(labels), (labels + 1) % 3, training)["loss"]) > 0.1
+
+
+def test_one_label_in_ten_is_withheld_in_training_alone():
+    model, labels = conditional_ddpm(), np.arange(30_000, dtype="int32") % 3
+    told = np.asarray(model._told(ops.convert_to_tensor(labels), training=True))
+    withheld = told == 3
+    assert withheld.mean() == pytest.approx(0.1, abs=0.01)
+    np.testing.assert_array_equal(told[~withheld], labels[~withheld])
+    for label in range(3):  # no class is favoured
+        assert withheld[labels == label].mean() == pytest.approx(0.1, abs=0.02)
+    np.testing.assert_array_equal(model._told(labels, training=False), labels)
+
+
+@pytest.mark.parametrize("sampler", [{}, dict(name="ddim", num_steps=5), dict(name="dpm_solver", num_steps=5)])
+def test_every_sampler_follows_labels_and_guidance(sampler):
+    model, labels = conditional_ddpm(prediction="noise").use_sampler(**sampler), np.array([0, 1, 2, 1])
+    model.ema_network = network_of_classes(model, unconditional=0.5)
+    draw = noise.standard_normal
+
+    def sample(guidance):
+        return np.asarray(
+            model.sample(
+                lambda step, shape: draw(0, np.arange(4), step, shape), ops.convert_to_tensor(labels), guidance
+            )
+        )
+
+    np.testing.assert_allclose(sample(None), grey_images(labels), atol=1e-2)
+    # Away from the grey of all images: what is darker gets darker; 0.5 stays.
+    model.ema_network = network_of_classes(model, unconditional=0.75)
+    np.testing.assert_allclose(sample(0.6)[1].mean(), 0.5 + 0.6 * (0.5 - 0.75), atol=1e-2)
+
+
+def test_conditional_model_learns_its_classes():
+    labels = np.arange(48) % 3
+    model = conditional_ddpm(ema_decay=0.9)
+    model.compile(keras.optimizers.Adam(1e-2))
+    model.fit(grey_images(labels), labels, batch_size=48, epochs=80, verbose=0)
+    drawn = model.generate(6, labels=[0, 1, 2, 0, 1, 2], seed=0).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(drawn, [0, 0.5, 1, 0, 0.5, 1], atol=0.15)
+    # Without a label all classes are mixed: guidance then has something to lead away from.
+    assert np.abs(model.generate(3, labels=[0, 1, 2], guidance=2.0, seed=0) - drawn[:3, None, None, None]).max() > 1e-3
+
+
+def test_guidance_of_zero_is_the_conditional_prediction_in_one_pass():
+    model = randomised(conditional_ddpm())
+    arguments = dict(labels=[0, 1, 2], seed=0)
+    np.testing.assert_array_equal(model.generate(3, guidance=0, **arguments), model.generate(3, **arguments))
+    assert np.abs(model.generate(3, guidance=1e-6, **arguments) - model.generate(3, **arguments)).max() < 1e-3
+    assert np.abs(model.generate(3, guidance=2, **arguments) - model.generate(3, **arguments)).max() > 1e-2
+
+
+def test_guidance_of_the_sampler_is_the_default_and_counts_twice():
+    model = randomised(conditional_ddpm())
+    expected = model.generate(3, labels=[0, 1, 2], guidance=2, seed=0)
+    assert model.passes_per_image == 10
+    model.use_sampler(guidance=2)
+    assert model.passes_per_image == 20
+    np.testing.assert_array_equal(model.generate(3, labels=[0, 1, 2], seed=0), expected)
+    restored = DDPM.from_config(model.get_config())
+    assert (restored.guidance, restored.passes_per_image, restored.num_classes) == (2, 20, 3)
+
+
+@pytest.mark.parametrize("guidance", [-0.5, float("nan"), float("inf"), "strong", True])
+def test_impossible_guidance_is_refused(guidance):
+    with pytest.raises(ValueError, match=f"guidance is {guidance!r}; expected a number of at least 0"):
+        conditional_ddpm().generate(1, labels=0, guidance=guidance)
+
+
+def test_guidance_without_classes_is_refused():
+    with pytest.raises(ValueError, match="takes no guidance"):
+        tiny_ddpm().use_sampler(guidance=1.0)

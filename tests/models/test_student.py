@@ -208,6 +208,8 @@ def test_mistakes_are_named(random):
         ValueError, match='prediction is "?\'?noise.*a student always predicts the "velocity". Leave it out'
     ):
         Student(prediction="noise")
+    with pytest.raises(ValueError, match="num_classes is 3; a student has no classes. Leave it out"):
+        Student(num_classes=3)
     with pytest.raises(ValueError, match=r"call learn_from\(teacher\)"):
         tiny_student().compute_losses(images_of_gaussian(random), None, training=True)
     with pytest.raises(

@@ -143,6 +143,9 @@ def test_weights_are_drawn_with_as_they_were_trained_whatever_the_recipe_is_now(
     save_pretrained("ddpm_mnist", shipped_ddpm, recipe=trained.describe())
     assert not pretrained.is_outdated("ddpm_mnist")
     assert "older recipe" not in pretrained.weights_table()
+    older = {key: value for key, value in trained.describe().items() if key != "conditional"}
+    save_pretrained("ddpm_mnist", shipped_ddpm, recipe=older)
+    assert not pretrained.is_outdated("ddpm_mnist")  # A field that came later had its default.
     wider = dataclasses.replace(trained, arguments={**trained.arguments, "widths": (16,), "num_timesteps": 5})
     sampler = dict(name="ddim", num_steps=2)
     few = dataclasses.replace(wider, weights="ddpm", arguments={**wider.arguments, "sampler": sampler})

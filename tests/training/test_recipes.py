@@ -25,6 +25,7 @@ FROZEN = {
     "gan_dcgan": ("GAN", {"architecture": "dcgan", "latent_size": 100}, 60, 64, 2e-4, False, None, None),
     "ddpm": ("DDPM", {}, 18, 64, 1e-3, False, None, None),
     "solver20": ("DDPM", {"sampler": SOLVER}, 18, 64, 1e-3, False, None, "ddpm"),
+    "cddpm": ("DDPM", {"sampler": SOLVER}, 18, 64, 1e-3, False, None, None),
     "student": ("Student", {"ema_decay": 0.99}, 12, 64, 1e-3, False, "ddpm", None),
     "student2": ("Student", {"ema_decay": 0.99, "sampler": {"num_steps": 2}}, 12, 64, 1e-3, False, "ddpm", "student"),
     "student1": ("Student", {"ema_decay": 0.99, "sampler": {"num_steps": 1}}, 12, 64, 1e-3, False, "ddpm", "student"),
@@ -47,7 +48,9 @@ SHAPES = {
 
 # Nothing tells 1,000 modes apart: they have no names.
 PAIRS = [(family, data_set) for family in FROZEN for data_set in SHAPES]
-PAIRS = [pair for pair in PAIRS if pair not in {("classifier", "stacked_mnist"), ("classifier2", "stacked_mnist")}]
+PAIRS = [
+    pair for pair in PAIRS if pair not in {(name, "stacked_mnist") for name in ("classifier", "classifier2", "cddpm")}
+]
 
 
 @pytest.mark.parametrize(("family", "data_set"), PAIRS)
@@ -58,6 +61,7 @@ def test_recipe_is_the_one_of_the_table(family, data_set):
     assert found == FROZEN_CHANGES.get((family, data_set), FROZEN[family])
     seed = 1 if family == "classifier2" else 0  # The second evaluator starts elsewhere.
     assert (recipe.seed, recipe.family, recipe.data_set) == (seed, family, data_set)
+    assert recipe.conditional == (family == "cddpm")
 
 
 def test_the_table_holds_every_recipe():
@@ -105,9 +109,12 @@ def test_a_sampler_draws_with_the_weights_of_its_family():
         assert get_recipe(f"ddpm_{data_set}").weights_name == f"ddpm_{data_set}"
 
 
-def test_only_the_classifiers_take_labels():
+def test_classifiers_and_conditional_models_take_labels():
     labelled = [family for family in RECIPES if get_recipe(f"{family}_mnist").labelled]
-    assert labelled == ["classifier", "classifier2"]
+    assert labelled == ["classifier", "classifier2", "cddpm"]
+    assert get_recipe("cddpm_mnist").build().num_classes == 10
+    assert get_recipe("ddpm_mnist").build().num_classes is None
+    assert "cddpm_stacked_mnist" not in recipe_names()
 
 
 @pytest.mark.parametrize("family", RECIPES)

@@ -112,11 +112,11 @@ def attention_block(x, num_heads=4):
     return layers.Add()([x, layers.Reshape((height, width, channels))(tokens)])
 
 
-def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None, with_destinations=False):
+def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None, with_destinations=False, num_classes=None):
     """Builds the network eps_theta(x_t, t) of Ho et al. 2020, with one residual block per resolution and direction.
 
     With latents z it is the generator G(x_t, z, t) of Xiao et al. 2022: a small network maps z to a style. With
-    destinations s it is told to which timestep a step will lead.
+    destinations s it is told to which timestep a step will lead. With classes it is told what the image shows.
 
     Args:
         image_shape: (height, width, channels); height and width divisible by
@@ -125,10 +125,13 @@ def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None, wit
         patch_size: side of the squares of pixels that are folded into channels.
         latent_size: dimensions of z; None for a network without.
         with_destinations: take the timesteps s too.
+        num_classes: take labels too, 0 ... num_classes - 1, or num_classes where no class is told; None for a network
+            without.
 
     Returns:
         A Functional model: [noisy_images (batch, height, width, channels), timesteps (batch,)], then, if asked for,
-        latents (batch, latent_size) and destinations (batch,) -> prediction, float32, of the images' shape.
+        latents (batch, latent_size), destinations (batch,) and labels (batch,) -> prediction, float32, of the images'
+        shape.
     """
     check_sides(image_shape, patch_size * 2 ** (len(widths) - 1))
     if not widths or any(width < 8 or width % 8 for width in widths):
@@ -148,6 +151,10 @@ def build_unet(image_shape, widths=(64, 96), patch_size=2, latent_size=None, wit
         inputs.append(destinations)
         time = layers.Concatenate()([time, SinusoidalEmbedding(widths[0])(destinations)])
     time = layers.Dense(4 * widths[0], activation="swish")(time)
+    if num_classes is not None:
+        labels = layers.Input((), dtype="int32", name="labels")
+        inputs.append(labels)
+        time = layers.Add()([time, layers.Embedding(num_classes + 1, 4 * widths[0])(labels)])
     time = layers.Dense(4 * widths[0], activation="swish")(time)
 
     x = layers.Conv2D(widths[0], patch_size, strides=patch_size, name="fold")(noisy_images)

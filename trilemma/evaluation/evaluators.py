@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from trilemma.data import all_images, get_data_set, load_images
+from trilemma.data import all_images, check_labels, get_data_set, load_images
 from trilemma.evaluation import metrics
 from trilemma.training import pretrained
 
@@ -67,18 +67,22 @@ class FeatureEvaluator:
         self.weights = self.first.weights + (self.second.weights if self.second else ())
         self.most_images = len(self.first.reference()[0])
 
-    def score(self, images):
+    def score(self, images, labels=None):
         """Scores images against as many real test images, a fixed random choice of them.
 
         Args:
             images: (num_images, height, width, channels), uint8, or floats in [0, 1].
+            labels: integers (num_images,), what the images should show; or None.
 
         Returns:
             dict: frechet_distance, kernel_distance, sliced_distance, precision, recall, density, coverage,
             clipped_density, clipped_coverage, classes_covered, class_kl, see `metrics`; and of the second classifier
-            frechet_distance_2, clipped_density_2, clipped_coverage_2.
+            frechet_distance_2, clipped_density_2, clipped_coverage_2. With labels also accuracy and accuracy_2: the
+            share of images that each classifier takes for what they should show.
         """
-        features, labels = self.first.classifier.embed(images)
+        if labels is not None:
+            labels = check_labels(labels, len(images), self.data_set.num_classes)
+        features, predicted = self.first.classifier.embed(images)
         real_features, real_labels = self.first.reference()
         real_features = real_features[: len(features)]
         scores = {
@@ -87,14 +91,18 @@ class FeatureEvaluator:
             "sliced_distance": metrics.sliced_distance(real_features, features),
             **metrics.neighbourhood_scores(real_features, features),
             # Labels by the classifier on both sides, so that its own errors do not count as missing classes.
-            **metrics.class_scores(real_labels, labels, self.data_set.num_classes),
+            **metrics.class_scores(real_labels, predicted, self.data_set.num_classes),
         }
+        if labels is not None:
+            scores["accuracy"] = float(np.mean(predicted == labels))
         if self.second is not None:
-            features, _ = self.second.classifier.embed(images)
+            features, predicted = self.second.classifier.embed(images)
             real_features = self.second.reference()[0][: len(features)]
             neighbours = metrics.neighbourhood_scores(real_features, features)
             scores["frechet_distance_2"] = metrics.frechet_distance(real_features, features)
             scores |= {f"{key}_2": neighbours[key] for key in ("clipped_density", "clipped_coverage")}
+            if labels is not None:
+                scores["accuracy_2"] = float(np.mean(predicted == labels))
         return scores
 
 
@@ -111,8 +119,8 @@ class ModeEvaluator:
         self.num_channels = data_set.image_shape[-1]
         self.weights = self.single.first.weights[:1]
 
-    def score(self, images):
-        """Returns a dict: modes_covered, mode_kl. See `metrics.mode_scores`."""
+    def score(self, images, labels=None):
+        """Returns a dict: modes_covered, mode_kl. See `metrics.mode_scores`; labels are not looked at."""
         num_classes = self.single.data_set.num_classes
         labels = np.zeros(len(images), int)
         for channel in range(self.num_channels):

@@ -15,7 +15,7 @@ from trilemma.training import pretrained
 _SCORES = (
     "frechet_distance", "kernel_distance", "sliced_distance", "precision", "recall", "density", "coverage",
     "clipped_density", "clipped_coverage", "classes_covered", "class_kl", "frechet_distance_2", "clipped_density_2",
-    "clipped_coverage_2", "modes_covered", "mode_kl", "closer_to_training", "near_copies",
+    "clipped_coverage_2", "accuracy", "accuracy_2", "modes_covered", "mode_kl", "closer_to_training", "near_copies",
 )  # fmt: skip
 NOISE = "threefry2x32"  # what images are drawn from; runs of one row share it
 
@@ -24,7 +24,7 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
     """Generates images and scores them.
 
     Args:
-        model: a GenerativeModel without classes.
+        model: a GenerativeModel; one with classes draws them as often as they occur, see `draw_labels`.
         data_set: name of the data set that the model was trained on.
         num_images: generated images, compared with as many real test images; at least 10 (see `score_images`).
         seed: for `model.generate`.
@@ -39,9 +39,10 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
         raise ValueError(f"model is a {type(model).__name__}, which draws no images; score_images takes images.")
     _check(data_set, num_images, model.image_shape)
     batch_size = min(batch_size, num_images)
-    images, seconds = timed_generate(model, num_images, seed, batch_size, progress)
+    labels = draw_labels(model, data_set, num_images, seed)
+    images, seconds = timed_generate(model, num_images, seed, batch_size, progress, labels)
     return {
-        **score_images(images, data_set),
+        **score_images(images, data_set, labels),
         "images_sha256": hashlib.sha256(np.round(images * 255).astype("uint8")).hexdigest(),
         # A last batch that is not full takes as long as a full one.
         "images_per_second": math.ceil(num_images / batch_size) * batch_size / seconds,
@@ -54,26 +55,43 @@ def score(model, data_set, num_images=2000, seed=0, batch_size=100, progress=Fal
     }
 
 
-def timed_generate(model, num_images, seed=0, batch_size=100, progress=False):
+def draw_labels(model, data_set, num_images, seed=0):
+    """Labels for `model.generate`: classes drawn as often as they occur among real test images; None without classes.
+
+    Args:
+        model: a GenerativeModel.
+        data_set, num_images, seed: as in `score`.
+
+    Returns:
+        int array (num_images,), or None.
+    """
+    if model.num_classes is None:
+        return None
+    _, labels = evaluator_of(data_set).first.reference()
+    return np.random.default_rng(seed).choice(labels, num_images).astype("int32")
+
+
+def timed_generate(model, num_images, seed=0, batch_size=100, progress=False, labels=None):
     """Generates images and measures the seconds that it takes, without those of compiling: a first batch is not timed.
 
     Returns:
         images: float32 (num_images, height, width, channels).
         seconds: float.
     """
-    model.generate(batch_size, seed=seed, batch_size=batch_size)
+    model.generate(batch_size, None if labels is None else labels[:batch_size], seed=seed, batch_size=batch_size)
     start = time.perf_counter()
-    images = model.generate(num_images, seed=seed, batch_size=batch_size, progress=progress)
+    images = model.generate(num_images, labels, seed=seed, batch_size=batch_size, progress=progress)
     return images, time.perf_counter() - start
 
 
-def score_images(images, data_set):
+def score_images(images, data_set, labels=None):
     """Scores images with the evaluator of a data set.
 
     Args:
         images: uint8, or floats in [0, 1], (num_images, height, width, channels) of the data set; at least 10, and
             at most as many as its evaluator has real images.
         data_set: name of the data set.
+        labels: integers (num_images,), what the images should show; None where nothing was asked for.
 
     Returns:
         dict: num_images, and the scores of `evaluators.FeatureEvaluator` or `ModeEvaluator`.
@@ -83,7 +101,7 @@ def score_images(images, data_set):
     """
     images = images if hasattr(images, "shape") else np.asarray(images)
     _check(data_set, len(images), images.shape[1:])
-    return {"num_images": len(images), **evaluator_of(data_set).score(check_images(images))}
+    return {"num_images": len(images), **evaluator_of(data_set).score(check_images(images), labels)}
 
 
 def score_real(data_set, num_images=2000, seed=0, data_dir=None):
@@ -91,11 +109,11 @@ def score_real(data_set, num_images=2000, seed=0, data_dir=None):
 
     `data_dir` as in `data.load_images`.
     """
-    images, _ = load_images(data_set, "train", data_dir)
+    images, labels = load_images(data_set, "train", data_dir)
     if num_images > len(images):
         raise ValueError(f"num_images is {num_images}; only {len(images)} training images are at hand.")
     chosen = np.random.default_rng(seed).choice(len(images), num_images, replace=False)
-    return {**score_images(images[chosen], data_set), "seed": seed}
+    return {**score_images(images[chosen], data_set, labels[chosen]), "seed": seed}
 
 
 def score_gaussian(data_set, num_images=2000, seed=0, data_dir=None):

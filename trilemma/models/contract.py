@@ -1,6 +1,8 @@
 """The contract of every family of models: train as a `TrainableModel`, draw with `generate`."""
 
 import functools
+import math
+import numbers
 
 import keras
 import numpy as np
@@ -16,10 +18,14 @@ class GenerativeModel(TrainableModel):
     """Base class of models that draw images; a model adds `sample`.
 
     Attributes:
-        passes_per_image: network evaluations per generated image (NFE).
+        passes_per_image: network evaluations per generated image (NFE), without guidance given to `generate`.
+        takes_guidance: whether `generate` takes the strength of guidance by labels.
+        guidance: the strength where `generate` is given none.
     """
 
     passes_per_image = 1
+    takes_guidance = False
+    guidance = 0.0
 
     def __init__(self, image_shape, seed=None, config=None, **kwargs):
         super().__init__(image_shape, seed, config, **kwargs)
@@ -32,7 +38,7 @@ class GenerativeModel(TrainableModel):
             draw_noise: function (draw, shape) -> float32 (batch, *shape), standard normal: another `draw`, an integer
                 scalar, has other numbers. See `noise.standard_normal`.
             labels: int (batch,), or None.
-            guidance: float scalar, or None.
+            guidance: float scalar, above 0, or None; see `diffusion.guidance.guided`.
 
         Returns:
             (batch, height, width, channels) in [0, 1].
@@ -52,7 +58,8 @@ class GenerativeModel(TrainableModel):
         Args:
             num_images: how many, at least 1.
             labels: integers (num_images,), or one for all; only for models with `num_classes`, which need them.
-            guidance: strength of the guidance by labels; only for models with `num_classes`.
+            guidance: strength of the guidance by labels, at least 0, for models that take it; None for the model's
+                own. Above 0 every pass counts twice.
             seed: integer, 0 ... 2^32 - 1; None draws new images at every call.
             batch_size: images drawn at once, at least 1.
             progress: show a progress bar.
@@ -61,13 +68,14 @@ class GenerativeModel(TrainableModel):
             float32 array (num_images, height, width, channels) in [0, 1].
 
         Raises:
-            ValueError: a number out of its range; labels or guidance for a model without classes, or none for one.
+            ValueError: a number out of its range; labels for a model without classes, or none for one with them;
+                guidance for a model that takes none.
         """
         num_images, batch_size = whole_number("num_images", num_images), whole_number("batch_size", batch_size)
         if seed is None:
             seed = int(keras.random.randint((), 0, 2**31 - 1, seed=self.seed_generator))
         seed = whole_number("seed", seed, 0, 2**32 - 1)
-        labels = self._checked_labels(labels, guidance, num_images)
+        labels, guidance = self._checked_labels(labels, num_images), self._checked_guidance(guidance)
         use_xla = self.jit_compile is True
         if use_xla not in self._compiled_sample:
             self._compiled_sample[use_xla] = backend.compile_function(self._sample_batch, self.variables, use_xla)
@@ -89,13 +97,23 @@ class GenerativeModel(TrainableModel):
     def _sample_batch(self, seed, numbers, labels, guidance):
         return self.sample(functools.partial(noise.standard_normal, seed, numbers), labels, guidance)
 
-    def _checked_labels(self, labels, guidance, num_images):
+    def _checked_labels(self, labels, num_images):
         if self.num_classes is None:
-            for name, value in (("labels were", labels), ("guidance was", guidance)):
-                if value is not None:
-                    raise ValueError(f"{self.name} has no classes, yet {name} given; leave {name.split()[0]} out.")
+            if labels is not None:
+                raise ValueError(f"{self.name} has no classes, yet labels were given; leave labels out.")
             return None
         if labels is None:
             raise ValueError(f"{self.name} draws by classes; give labels, integers in 0 ... {self.num_classes - 1}.")
         labels = np.full(num_images, labels) if np.ndim(labels) == 0 else labels
         return check_labels(labels, num_images, self.num_classes)
+
+    def _checked_guidance(self, guidance):
+        """The strength as a float, or None where the network is asked with labels alone."""
+        if not self.takes_guidance:
+            if guidance is not None:
+                raise ValueError(f"{self.name} takes no guidance, yet guidance was given; leave guidance out.")
+            return None
+        guidance = self.guidance if guidance is None else guidance
+        if isinstance(guidance, bool) or not isinstance(guidance, numbers.Real) or not 0 <= guidance < math.inf:
+            raise ValueError(f"guidance is {guidance!r}; expected a number of at least 0.")
+        return float(guidance) or None

@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
+from trilemma.data import whole_number
 from trilemma.diffusion import samplers, schedules
+from trilemma.diffusion.guidance import guided
 from trilemma.diffusion.unet import build_unet
 from trilemma.models.contract import GenerativeModel
 
@@ -25,6 +27,9 @@ class DDPM(GenerativeModel):
         ema_decay: decay per step of the averaged weights that sample; it warms up, so that the
             initial weights are soon forgotten.
         sampler: arguments of `use_sampler` for the sampler to begin with; None for the one of the paper.
+        num_classes: learn from labels, and draw by them; None for a model without.
+        label_dropout: share of the training images whose label is withheld, so that the network learns to predict
+            without one too, which guidance needs (Ho & Salimans 2022, algorithm 1).
         seed: integer that makes noise and timesteps repeatable.
     """
 
@@ -38,18 +43,23 @@ class DDPM(GenerativeModel):
         patch_size=2,
         ema_decay=0.999,
         sampler=None,
+        num_classes=None,
+        label_dropout=0.1,
         seed=None,
         **kwargs,
     ):
         config = dict(
             num_timesteps=num_timesteps, schedule=schedule, prediction=prediction, widths=tuple(widths),
-            patch_size=patch_size, ema_decay=ema_decay,
+            patch_size=patch_size, ema_decay=ema_decay, num_classes=num_classes, label_dropout=label_dropout,
         )  # fmt: skip
         super().__init__(image_shape, seed, config, **kwargs)
         if prediction not in ("velocity", "noise"):
             raise ValueError(f'unknown prediction {prediction!r}; expected "velocity" or "noise".')
         self.schedule = schedules.make_schedule(schedule, num_timesteps)
         self.prediction = prediction
+        self.num_classes = None if num_classes is None else whole_number("num_classes", num_classes)
+        self.takes_guidance = num_classes is not None
+        self.label_dropout = label_dropout
         self.ema_decay = ema_decay
         with self.precision():
             self.network, self.ema_network = self._build_network(), self._build_network()
@@ -59,10 +69,11 @@ class DDPM(GenerativeModel):
         self.use_sampler(**(sampler or {}))
 
     def _build_network(self, **inputs):
-        return build_unet(self.config["image_shape"], self.config["widths"], self.config["patch_size"], **inputs)
+        shape, widths, patch_size = (self.config[key] for key in ("image_shape", "widths", "patch_size"))
+        return build_unet(shape, widths, patch_size, num_classes=self.num_classes, **inputs)
 
     def call(self, inputs, training=False):
-        """Predicts the noise with the averaged weights: [noisy_images, timesteps] -> predicted_noise."""
+        """Predicts the noise with the averaged weights: [noisy_images, timesteps(, labels)] -> predicted_noise."""
         return self._predict_noise(*inputs)
 
     def default_optimizers(self, learning_rate, num_steps):
@@ -94,13 +105,23 @@ class DDPM(GenerativeModel):
         images = 2 * images - 1
         noisy_images = schedules.q_sample(self.schedule, images, timesteps, noise)
         network = self.network if training else self.ema_network
-        output = network([noisy_images, timesteps], training=training)
+        output = network(self._inputs(noisy_images, timesteps, self._told(labels, training)), training=training)
         if self.prediction == "noise":
             return {"loss": ops.mean(ops.square(noise - output))}
         errors = ops.square(schedules.velocity(self.schedule, images, timesteps, noise) - output)
         return {"loss": ops.mean(schedules.at_timesteps(self.schedule.signal_rates, timesteps) * errors)}
 
-    def use_sampler(self, name="ddpm", num_steps=None, power=1.0, eta=0.0):
+    def _told(self, labels, training):
+        """The labels that the network is told: in training some are withheld."""
+        if labels is None or not training:
+            return labels
+        chance = keras.random.uniform(ops.shape(labels), seed=self.seed_generator)
+        return ops.where(chance < self.label_dropout, self.num_classes, labels)
+
+    def _inputs(self, noisy_images, timesteps, labels):
+        return [noisy_images, timesteps] if labels is None else [noisy_images, timesteps, labels]
+
+    def use_sampler(self, name="ddpm", num_steps=None, power=1.0, eta=0.0, guidance=0.0):
         """Chooses the algorithm that `generate` draws with from now on; the weights stay the same.
 
         Args:
@@ -108,6 +129,7 @@ class DDPM(GenerativeModel):
                 "dpm_solver", over a few of them.
             num_steps, power: see `samplers.spaced_timesteps`; None for all timesteps.
             eta: see `samplers.ddim_sample`, 0 ... 1; "ddpm" has none.
+            guidance: what `generate` takes where it is given none; 0 for a model without classes.
 
         Returns:
             The model itself.
@@ -116,8 +138,11 @@ class DDPM(GenerativeModel):
             ValueError: unknown name, an argument that this sampler does not have, or one out of its range.
         """
         samplers.check_sampler(name, num_steps, power, eta, self.schedule.num_timesteps)
-        self.config["sampler"] = dict(name=name, num_steps=num_steps, power=power, eta=eta)
-        self.passes_per_image = len(self._timesteps())
+        if guidance != 0:
+            self._checked_guidance(guidance)
+        self.guidance = guidance
+        self.config["sampler"] = dict(name=name, num_steps=num_steps, power=power, eta=eta, guidance=guidance)
+        self.passes_per_image = len(self._timesteps()) * (2 if guidance else 1)
         self.reset_sampling()
         return self
 
@@ -128,8 +153,11 @@ class DDPM(GenerativeModel):
     def sample(self, draw_noise, labels=None, guidance=None):
         chosen = self.config["sampler"]
         arguments = {} if chosen["name"] == "ddpm" else dict(timesteps=self._timesteps(), eta=chosen["eta"])
+        predict_noise = self._predict_noise
+        if labels is not None:
+            predict_noise = guided(predict_noise, labels, guidance, no_label=self.num_classes)
         images = samplers.SAMPLERS[chosen["name"]](
-            self._predict_noise,
+            predict_noise,
             self.schedule,
             draw_noise(0, self.image_shape),
             lambda step: draw_noise(step + 1, self.image_shape),
@@ -137,8 +165,8 @@ class DDPM(GenerativeModel):
         )
         return ops.clip((images + 1) / 2, 0.0, 1.0)
 
-    def _predict_noise(self, noisy_images, timesteps):
-        output = self.ema_network([noisy_images, timesteps], training=False)
+    def _predict_noise(self, noisy_images, timesteps, labels=None):
+        output = self.ema_network(self._inputs(noisy_images, timesteps, labels), training=False)
         if self.prediction == "noise":
             return output
         return schedules.noise_from_velocity(self.schedule, noisy_images, timesteps, output)

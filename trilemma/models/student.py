@@ -52,13 +52,13 @@ class Student(DDPM):
         most_steps = whole_number("most_steps", most_steps, 4)
         if most_steps & (most_steps - 1):
             raise ValueError(f"most_steps is {most_steps}; expected a power of two, at least 4.")
-        if "prediction" in kwargs:
-            raise ValueError(
-                f'prediction is {kwargs["prediction"]!r}; a student always predicts the "velocity". Leave it out.'
-            )
+        for name, reason in (("prediction", 'always predicts the "velocity"'), ("num_classes", "has no classes")):
+            if name in kwargs:
+                raise ValueError(f"{name} is {kwargs[name]!r}; a student {reason}. Leave it out.")
         self.most_steps = most_steps
         super().__init__(image_shape, **kwargs)
-        del self.config["prediction"]
+        for name in ("prediction", "num_classes", "label_dropout"):
+            del self.config[name]
         self.config["most_steps"] = most_steps
         # The timesteps at which the teacher's steps start and end, rising from 0.
         self._stops = np.append(samplers.spaced_timesteps(self.schedule.num_timesteps, 2 * most_steps), 0)[::-1]

@@ -108,7 +108,11 @@ def as_trained(name):
 def is_outdated(name):
     """Whether a weights file was trained by another recipe than the registry now holds for its name."""
     trained = pretrained_index()[name].get("recipe")
-    return trained is not None and trained != json.loads(json.dumps(recipes.get_recipe(name).describe()))
+    if trained is None:
+        return False
+    # A recipe that was recorded before a field was added had what is the default now.
+    defaults = {field.name: field.default for field in dataclasses.fields(recipes.Recipe)}
+    return {**defaults, **trained} != {**defaults, **json.loads(json.dumps(recipes.get_recipe(name).describe()))}
 
 
 def save_pretrained(name, model, **history):

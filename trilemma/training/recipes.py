@@ -22,6 +22,7 @@ class Recipe:
     Attributes:
         model: class of the model; it gets the data set's image_shape, and num_classes if it takes them.
         arguments: other keyword arguments of the constructor.
+        conditional: train it on labels, though its class draws without them too.
         epochs: passes over the training images.
         batch_size: images per step.
         learning_rate: for the model's `default_optimizers`.
@@ -35,6 +36,7 @@ class Recipe:
 
     model: type
     arguments: dict = dataclasses.field(default_factory=dict)
+    conditional: bool = False
     epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 1e-3
@@ -58,7 +60,8 @@ class Recipe:
     @property
     def labelled(self):
         """Whether it is trained on images and labels."""
-        return "num_classes" in inspect.signature(self.model).parameters
+        parameter = inspect.signature(self.model).parameters.get("num_classes")
+        return parameter is not None and (self.conditional or parameter.default is not None)
 
     @property
     def draws(self):
@@ -111,6 +114,10 @@ RECIPES = {
     ),
     "ddpm": _DDPM,
     "solver20": _sampled(_DDPM, "ddpm", name="dpm_solver", num_steps=20, power=0.8, eta=1.0),
+    # With labels, and by the sampler of solver20, so that the two differ in the labels alone.
+    "cddpm": dataclasses.replace(
+        _DDPM, conditional=True, arguments=dict(sampler=dict(name="dpm_solver", num_steps=20, power=0.8, eta=1.0))
+    ),
     "student": _STUDENT,
     "student2": _sampled(_STUDENT, "student", num_steps=2),
     "student1": _sampled(_STUDENT, "student", num_steps=1),
