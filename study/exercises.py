@@ -218,6 +218,43 @@ def check_heun_step(heun_step):
     print(f"half the step size divides the error by {ratio:.1f}; right")
 
 
+def check_withhold(withhold):
+    """Notebook 5: labels are withheld one by one, at the asked share, whatever the class is."""
+    labels = np.random.default_rng(1).permutation(30_000) % 3
+    told = np.asarray(withhold(labels.copy(), 0.1, 3, np.random.default_rng(0)))
+    _require(told.shape == labels.shape, f"the shape is {told.shape}; expected {labels.shape}, a label per image.")
+    withheld = told == 3
+    _require((told[~withheld] == labels[~withheld]).all(), "a label that is not withheld changed; keep it.")
+    # The deviations of these shares are 0.002 and 0.003.
+    shares = np.array([withheld.mean(), *(withheld[labels == label].mean() for label in range(3))])
+    _require(
+        np.abs(shares - 0.1).max() < 0.015,
+        f"shares of {np.round(shares, 2).tolist()} are withheld, in all and of each class; expected 0.1 of each.",
+    )
+    together = np.mean(withheld[1:] & withheld[:-1])
+    _require(
+        together < 0.02, f"neighbours go together in {together:.2f} of all places; expected 0.01, by chance alone."
+    )
+    again = np.asarray(withhold(labels.copy(), 0.1, 3, np.random.default_rng(1))) == 3
+    _require((again != withheld).any(), "another random generator withholds the same labels; toss for each.")
+    print(f"a share of {shares[0]:.2f} is withheld, of every class alike; right")
+
+
+def check_guide_between(guide_between):
+    """Notebook 5: equation 6 of Ho & Salimans within the interval, the conditional prediction beyond."""
+    random, guided = np.random.default_rng(0), 0
+    for t in (200, 151, 150, 41, 40, 1):
+        conditional, unconditional = random.standard_normal((2, 4))
+        found = np.asarray(guide_between(conditional, unconditional, 2.5, t, 40, 150))
+        expected = conditional
+        if 40 < t <= 150:
+            guided, expected = guided + 1, conditional + 2.5 * (conditional - unconditional)
+        error = np.abs(found - expected).max()
+        kind = "guided" if 40 < t <= 150 else "conditional"
+        _require(error < 1e-6, f"at t = {t} it is off by {error:.2f}; expected the {kind} velocity between 40 and 150.")
+    print(f"guided at {guided} of 6 timesteps; right")
+
+
 def check_my_fault(my_fault):
     """Notebook 5: class KL and clipped density hardly notice the fault, clipped coverage does."""
     images = as_float(load_images("mnist")[0][:500])

@@ -15,6 +15,20 @@ def test_history_is_drawn_under_its_own_names():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "nats")
 
 
+def test_sweep_has_a_panel_for_every_score():
+    scores = {"accuracy": ([0.9, 0.95, 0.99], [0.01, 0.02, 0.0]), "distance": ([4.0, 3.0, 8.0], [0.5, 0.25, 1.0])}
+    figure = plotting.plot_sweep([0, 1, 4], scores, "guidance", title="of one model")
+    assert [axes.get_title() for axes in figure.axes] == list(scores)
+    assert figure.get_suptitle() == "of one model"
+    for axes, (means, deviations) in zip(figure.axes, scores.values(), strict=True):
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "4"]
+        assert axes.get_xlabel() == "guidance"
+        bars = axes.containers[0]
+        assert bars[0].get_ydata().tolist() == means
+        heights = [np.diff(segment[:, 1])[0] for segment in bars[2][0].get_segments()]
+        np.testing.assert_allclose(heights, 2 * np.array(deviations))
+
+
 def test_damage_is_red_where_a_score_moved():
     rows = {"undamaged": {"precision": 0.9, "recall": 0.5}, "blur": {"precision": 0.9, "recall": 0.1}}
     axes = plotting.plot_damage(rows, {"precision": ".1f", "recall": ".2f"}).axes[0]

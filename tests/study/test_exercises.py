@@ -301,6 +301,55 @@ def own_ball_counted(real, generated, k=5):
     return clipped_density(real, generated, k, own_ball=0)
 
 
+def withhold(labels, share, none, random):
+    return np.where(random.random(labels.shape) < share, none, labels)
+
+
+def withhold_blocks(labels, share, none, random):
+    return np.where(np.repeat(random.random(len(labels) // 10) < share, 10), none, labels)
+
+
+def withhold_one_class(labels, share, none, random):
+    return np.where((labels == 1) & (random.random(labels.shape) < 3 * share), none, labels)
+
+
+def withhold_the_rest(labels, share, none, random):
+    return np.where(random.random(labels.shape) < share, labels, none)
+
+
+def withhold_the_same(labels, share, none, random):
+    return withhold(labels, share, none, np.random.default_rng(5))
+
+
+def withhold_nothing(labels, share, none, random):
+    return labels
+
+
+def random_label_instead(labels, share, none, random):
+    return np.where(random.random(labels.shape) < share, random.integers(0, none, labels.shape), labels)
+
+
+def guide_between(conditional, unconditional, w, t, low, high):
+    strength = w if low < t <= high else 0
+    return (1 + strength) * conditional - strength * unconditional
+
+
+def guide_everywhere(conditional, unconditional, w, t, low, high):
+    return guide_between(conditional, unconditional, w, 1, 0, 1)
+
+
+def guide_with_the_lower_end(conditional, unconditional, w, t, low, high):
+    return guide_between(conditional, unconditional, w, t + 1, low, high + 1)
+
+
+def unconditional_beyond(conditional, unconditional, w, t, low, high):
+    return guide_between(conditional, unconditional, w, t, low, high) if low < t <= high else unconditional
+
+
+def guidance_without_one(conditional, unconditional, w, t, low, high):
+    return guide_between(conditional, unconditional, w - 1, t, low, high)
+
+
 CASES = [
     (
         exercises.check_draw_binary,
@@ -351,6 +400,23 @@ CASES = [
         exercises.check_heun_step,
         heun_step,
         [first_order, image_ahead_alone, from_the_new_place, asked_without_a_step, midpoint],
+    ),
+    (
+        exercises.check_withhold,
+        withhold,
+        [
+            withhold_nothing,
+            withhold_blocks,
+            withhold_one_class,
+            withhold_the_rest,
+            withhold_the_same,
+            random_label_instead,
+        ],
+    ),
+    (
+        exercises.check_guide_between,
+        guide_between,
+        [guide_everywhere, guide_with_the_lower_end, unconditional_beyond, guidance_without_one],
     ),
     (exercises.check_my_fault, few_images_repeated, [no_fault, blurred, one_image, noisy]),
     (exercises.check_interval, wilson, [normal_interval, one_z_for_all, ends_in_the_other_order, half_width_undivided]),

@@ -36,6 +36,29 @@ def plot_curves(curves, x_label, y_label, title=None, log_x=False):
     return figure
 
 
+def plot_sweep(values, scores, x_label, title=None):
+    """Draws scores against one setting, a panel for each, with their standard deviations as bars.
+
+    Args:
+        values: the settings, rising (num_values,).
+        scores: name -> (means, deviations), each (num_values,).
+        x_label: name of the setting.
+        title: optional, above all panels.
+    """
+    figure = Figure((3 * len(scores), 2.6), layout="constrained")
+    panels = figure.subplots(1, len(scores), squeeze=False)[0]
+    for axes, (name, (means, deviations)) in zip(panels, scores.items(), strict=True):
+        # Evenly spaced, since settings grow by factors.
+        axes.errorbar(range(len(values)), means, deviations, marker="o", markersize=4, capsize=3)
+        axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        axes.set_xlabel(x_label)
+        axes.set_title(name, fontsize=10)
+        axes.grid(alpha=0.3)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def plot_history(history, keys, y_label):
     """Draws columns of a training history (a list with a dict per epoch) over the epochs."""
     epochs = [row["epoch"] for row in history]
