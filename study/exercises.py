@@ -256,7 +256,7 @@ def check_guide_between(guide_between):
 
 
 def check_my_fault(my_fault):
-    """Notebook 5: class KL and clipped density hardly notice the fault, clipped coverage does."""
+    """Notebook 9: class KL and clipped density hardly notice the fault, clipped coverage does."""
     images = as_float(load_images("mnist")[0][:500])
     faulty = np.asarray(my_fault(images.copy()))
     _require(faulty.shape == images.shape, f"the shape is {faulty.shape}; expected {images.shape}.")
@@ -269,7 +269,7 @@ def check_my_fault(my_fault):
 
 
 def check_interval(interval):
-    """Notebook 5: both ends solve (rate - share)^2 = z^2 rate (1 - rate) / n, the condition that defines them."""
+    """Notebook 9: both ends solve (rate - share)^2 = z^2 rate (1 - rate) / n, the condition that defines them."""
     for errors, total, z in ((0, 20, 1.96), (3, 20, 1.0), (10, 20, 1.96), (20, 20, 1.96), (270, 600, 1.96)):
         ends = interval(errors, total, z)
         # (1 + z^2 / n) r^2 - (2 share + z^2 / n) r + share^2 = 0
@@ -282,7 +282,7 @@ def check_interval(interval):
 
 
 def check_clipped_density(clipped_density):
-    """Notebook 5: points on a line, where balls can be counted by hand in a loop."""
+    """Notebook 9: points on a line, where balls can be counted by hand in a loop."""
     generator = np.random.default_rng(0)
     for k, strays in ((3, 0), (5, 2)):
         real = generator.normal(size=(40, 1))
