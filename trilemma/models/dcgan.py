@@ -22,12 +22,13 @@ def build_generator(image_shape, latent_size, width=64, batch_normalization=True
     Args:
         image_shape: (height, width, channels).
         latent_size: dimensions of the latents.
-        width: channels of the widest feature map.
+        width: channels of the last hidden layer, half of the first one's.
         batch_normalization: after every convolution but the last.
         activation: of the last layer; None leaves logits, for a likelihood.
 
     Returns:
-        A Functional model: latents (batch, latent_size) -> images (batch, height, width, channels), float32 in [-1, 1].
+        A Functional model: latents (batch, latent_size) -> images (batch, height, width, channels), float32 in [-1, 1],
+        or logits.
     """
     height, image_width, channels = image_shape
     latents = layers.Input((latent_size,), name="latents")

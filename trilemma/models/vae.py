@@ -29,7 +29,7 @@ def build_mirrored_encoder(image_shape, latent_size, width=64):
     They are without batch normalisation, under which the code of an image would depend on the others of its batch.
 
     Returns:
-        A Functional model as of `build_encoder`.
+        A Functional model, as of `build_encoder`.
     """
     mirrored = dcgan.build_discriminator(image_shape, width, batch_normalization=False)
     features = mirrored.get_layer("features").output

@@ -24,7 +24,7 @@ def with_features(discriminator):
 def feature_nll(features, decoded_features):
     """-log N(features; decoded_features, I) in nats, summed over the features, without its constant.
 
-    Larsen et al. 2016, equations 7 and 8: the features of an image, given those of what its code is decoded to.
+    Larsen et al. 2016, section 2.3: the features of an image, given those of what its code is decoded to.
 
     Args:
         features, decoded_features: (batch, height, width, channels).
@@ -43,26 +43,30 @@ class VAEGAN(GenerativeModel):
     A VAE compares pixel by pixel, and where it cannot know a pixel it paints the mean: soft edges. A GAN has no
     encoder, and nothing asks its generator for every image. Here the discriminator judges what the decoder makes of
     codes and of draws from the prior, and an image is compared with its reconstruction in the discriminator's features,
-    which stand for strokes more than for pixels. Algorithm 1 of the paper, one player a loss:
+    which stand for strokes more than for pixels. Algorithm 1 of the paper:
 
         encoder        KL(q(z | x) || p(z)) + reconstruction
         decoder        gamma * reconstruction + adversarial loss
         discriminator  real images against decoded codes and decoded draws from the prior
 
-    Each loss moves its own networks alone: so the reconstruction does not train the discriminator, which could drive it
-    to zero by features that are all alike, and the adversarial loss does not train the encoder.
+    Each loss moves its own network alone: the reconstruction does not train the discriminator, which could make it
+    zero by features that are all alike, and the adversarial loss does not train the encoder.
 
-    The networks are those of the DCGAN, with its batch normalisation. In the discriminator it gives the features a
-    scale, without which the variance of one in the reconstruction would mean nothing: features without it start so
-    small that the divergence wins and codes tell nothing of their images. It sees real and decoded images in batches
-    of their own, as in the DCGAN; the decoder sees codes and draws from the prior in one batch, so that its moving
-    statistics hold for both. What is called and drawn is decoded by an average over the last steps, since the players
-    circle each other and single steps are worse.
+    Two things differ from the paper. The adversarial losses are those of pairs of a real and a decoded image
+    (Jolicoeur-Martineau 2019), half of them an image and its own reconstruction: on digits they gave a smaller distance
+    and more coverage than the paper's losses. And what is drawn is decoded by an average over the last steps, since
+    players that circle each other do not settle; so nothing needs to hold back one of them, as in the paper's code.
+
+    The networks are those of the DCGAN. Its batch normalisation gives the features a scale, without which the variance
+    of one in the reconstruction would mean nothing: features without it were so small that the divergence won, and
+    codes told next to nothing of their images. Hence no gradient penalty either, since under batch normalisation the
+    gradient of one image depends on the others. The discriminator sees real and decoded images in batches of their own,
+    as in the DCGAN; the decoder sees codes and draws in one batch, so that its moving statistics hold for both.
 
     Args:
         image_shape: (height, width, channels); height and width divisible by 4.
         latent_size: dimensions of z. Fewer than the DCGAN's 100: codes have to fill the prior that is drawn from.
-        width: channels of the first feature map of encoder and discriminator and of the decoder's last.
+        width: channels of the hidden layers; the decoder's first one has twice as many.
         gamma: weight of the reconstruction in the decoder's loss.
         ema_decay: decay per step of the averaged decoder; it warms up.
         seed: integer that makes latents repeatable.
@@ -122,9 +126,10 @@ class VAEGAN(GenerativeModel):
         return ((self.ema_decoder, self.decoder),)
 
     def compute_losses(self, images, labels, training):
-        """Algorithm 1 of Larsen et al. 2016 with the losses of `adversarial.relativistic_losses`, in nats per image.
+        """Algorithm 1 of Larsen et al. 2016 with the losses of `adversarial.relativistic_losses`, in nats.
 
-        Image i makes two pairs: with what its own code is decoded to, and with a decoded draw from the prior.
+        Each image makes two pairs: with what its own code is decoded to, and with a decoded draw from the prior.
+        real_ahead is the share of pairs whose real image has the higher logit.
         """
         mean, log_variance = self.encoder(images, training=training)
         codes = sample_gaussian(mean, log_variance, self.seed_generator)
