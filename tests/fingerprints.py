@@ -19,6 +19,7 @@ from trilemma.models.gan import GAN
 from trilemma.models.mixture_vae import MixtureVAE
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
+from trilemma.models.vae_gan import VAEGAN
 
 UNET = dict(num_timesteps=8, widths=(16,))
 MODELS = {
@@ -36,6 +37,7 @@ MODELS = {
         GAN,
         dict(latent_size=4, generator_widths=(8, 16), discriminator_widths=(8, 4), num_blocks=1, penalty_weight=100.0),
     ),
+    "vae_gan": (VAEGAN, dict(latent_size=4, width=8)),
     "classifier": (Classifier, dict(num_classes=3)),
 }
 GENERATIVE = [name for name in MODELS if name != "classifier"]

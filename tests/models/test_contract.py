@@ -19,6 +19,7 @@ from trilemma.models.gan import GAN
 from trilemma.models.mixture_vae import MixtureVAE
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
+from trilemma.models.vae_gan import VAEGAN
 
 SETTINGS = {
     VAE: {"latent_size": 2},
@@ -28,13 +29,15 @@ SETTINGS = {
     Student: {"num_timesteps": 8, "most_steps": 4, "widths": (8,)},
     DDGAN: {"num_timesteps": 2, "latent_size": 4, "widths": (8,), "discriminator_width": 8},
     GAN: {"latent_size": 4, "generator_widths": (4, 8), "discriminator_widths": (4, 8), "num_blocks": 1},
+    VAEGAN: {"latent_size": 4, "width": 8},
     Classifier: {"num_classes": 3},
 }
-PASSES = {VAE: 1, DCGAN: 1, DDPM: 3, Student: 4, DDGAN: 2, GAN: 1, MixtureVAE: 1}
+PASSES = {VAE: 1, DCGAN: 1, DDPM: 3, Student: 4, DDGAN: 2, GAN: 1, MixtureVAE: 1, VAEGAN: 1}
 ADVERSARIAL = ("generator_loss", "discriminator_loss")
+THREE_PLAYERS = ("encoder_loss", "decoder_loss", "discriminator_loss")
 ALL_GENERATIVE = pytest.mark.parametrize("model_class", list(PASSES))
 ALL_MODELS = pytest.mark.parametrize("model_class", list(SETTINGS))
-AVERAGED = pytest.mark.parametrize("model_class", [DDPM, Student, DDGAN, GAN])
+AVERAGED = pytest.mark.parametrize("model_class", [DDPM, Student, DDGAN, GAN, VAEGAN])
 
 
 def untrained(model_class, image_shape=(8, 8, 1), **settings):
@@ -51,7 +54,8 @@ def build(model_class, image_shape=(8, 8, 1), optimizer=None, settings=None, **c
 
 def sgd(model_class, learning_rate=0.1):
     """Plain gradient descent for every player of a model."""
-    names = dict.fromkeys((DCGAN, DDGAN, GAN), ADVERSARIAL).get(model_class, ("loss",))
+    several = {**dict.fromkeys((DCGAN, DDGAN, GAN), ADVERSARIAL), VAEGAN: THREE_PLAYERS}
+    names = several.get(model_class, ("loss",))
     return {name: keras.optimizers.SGD(learning_rate) for name in names}
 
 
@@ -231,7 +235,7 @@ def test_colour_is_a_matter_of_configuration(model_class):
     assert is_public_range(images)
 
 
-@pytest.mark.parametrize("model_class", [VAE, DCGAN, DDGAN])
+@pytest.mark.parametrize("model_class", [VAE, DCGAN, DDGAN, VAEGAN])
 def test_sides_that_do_not_fit_are_refused(model_class):
     with pytest.raises(ValueError, match="divisible by 4"):
         untrained(model_class, image_shape=(10, 8, 1))
@@ -508,6 +512,7 @@ OPTIMIZERS = {
     },
     GAN: dict.fromkeys(ADVERSARIAL, (cosine(1e-3, 1000), 0.0, 0.99)),
     MixtureVAE: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
+    VAEGAN: dict.fromkeys(THREE_PLAYERS, (lambda step: 1e-3, 0.5, 0.999)),
     Classifier: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
 }
 
@@ -573,11 +578,11 @@ def test_every_network_is_told_whether_it_trains(model_class, training):
     assert {flag for name, flag in told if name not in trained} <= {False}
 
 
-@pytest.mark.parametrize("model_class", [DCGAN, DDGAN])
-def test_loss_scales_of_two_optimizers_do_not_change_the_step(model_class):
+@pytest.mark.parametrize("model_class", [DCGAN, DDGAN, VAEGAN])
+def test_loss_scales_of_several_optimizers_do_not_change_the_step(model_class):
     scaled = {
-        name: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=scale)
-        for name, scale in zip(ADVERSARIAL, (2.0**4, 2.0**9), strict=True)
+        name: keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=scale)
+        for (name, optimizer), scale in zip(sgd(model_class).items(), (2.0**4, 2.0**9, 2.0**6), strict=False)
     }
     models = []
     for optimizer in (sgd(model_class), scaled):

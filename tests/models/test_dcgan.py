@@ -91,6 +91,16 @@ def test_networks_fit_together(image_shape, random):
     assert discriminator(images).shape == (2, 1)
 
 
+def test_generator_of_logits_is_the_one_of_images_before_its_tanh(random):
+    of_images, of_logits = (build_generator((8, 12, 3), 5, 8, activation=activation) for activation in ("tanh", None))
+    of_logits.set_weights([0.5 * random.standard_normal(weight.shape) ** 2 for weight in of_images.get_weights()])
+    of_images.set_weights(of_logits.get_weights())
+    latents = random.standard_normal((4, 5)).astype("float32")
+    logits = np.asarray(of_logits(latents))
+    assert np.abs(logits).max() > 1
+    np.testing.assert_allclose(of_images(latents), np.tanh(logits), atol=1e-5)
+
+
 @pytest.mark.parametrize("generator_rate, discriminator_rate", [(0.5, 0.0), (0.0, 0.5), (0.5, 0.5)])
 def test_each_optimizer_moves_its_own_network_only(generator_rate, discriminator_rate, random):
     model = with_learning_rates(tiny_dcgan(), generator_rate, discriminator_rate)

@@ -121,6 +121,10 @@ def test_images_are_decoded_from_draws_of_the_mixture(random):
     [
         (lambda: VAE((8, 8, 1), latent_size=2), "VAE with .*'latent_size': 2.*expected a VAE with .*'latent_size': 3"),
         (lambda: VAE((12, 8, 1), latent_size=3), r"VAE with .*\(12, 8, 1\).*expected a VAE with .*\(8, 8, 1\)"),
+        (
+            lambda: VAE((8, 8, 1), latent_size=3, architecture="dcgan"),
+            "VAE with .*'dcgan'.*expected a VAE with .*'plain'",
+        ),
         (lambda: MixtureVAE(**SETTINGS), "MixtureVAE with .*expected a VAE"),
         (lambda: DCGAN((8, 8, 1), latent_size=3), "DCGAN with .*expected a VAE"),
         (lambda: None, "NoneType with .*expected a VAE"),

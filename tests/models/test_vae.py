@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from trilemma.models import dcgan
 from trilemma.models.vae import VAE, bernoulli_nll, build_decoder, build_encoder, kl_divergence
 
 STANDARD_NORMAL = (0.0, 0.0)
@@ -184,3 +185,46 @@ def test_networks_fit_together(image_shape):
     encoder, decoder = build_encoder(image_shape, 5), build_decoder(image_shape, 5)
     assert [output.shape for output in encoder.outputs] == [(None, 5), (None, 5)]
     assert decoder.output_shape == (None, *image_shape)
+
+
+def tiny_with_decoder_of_the_dcgan():
+    return tiny_vae(architecture="dcgan")
+
+
+def test_decoder_of_the_dcgan_is_its_generator_without_tanh(random):
+    model = tiny_with_decoder_of_the_dcgan()
+    generator = dcgan.build_generator((8, 8, 1), 3)
+    assert [type(layer) for layer in model.decoder.layers] == [type(layer) for layer in generator.layers]
+    generator.set_weights([0.1 * random.standard_normal(weight.shape) ** 2 for weight in generator.get_weights()])
+    model.decoder.set_weights(generator.get_weights())
+    latents = random.standard_normal((2, 3)).astype("float32")
+    expected = 1 / (1 + np.exp(-np.arctanh(np.asarray(generator(latents), "float64"))))
+    np.testing.assert_allclose(model.sample(lambda draw, shape: latents), expected, atol=1e-3)
+
+
+def test_encoder_beside_it_mirrors_the_discriminator_and_codes_each_image_by_itself(random):
+    encoder = tiny_with_decoder_of_the_dcgan().encoder
+    images = random.random((3, 8, 8, 1), "float32")
+    for together, alone in zip(encoder(images, training=True), encoder(images[:1], training=True), strict=True):
+        assert together.shape == (3, 3)
+        np.testing.assert_allclose(together[:1], alone, atol=1e-6)
+    kernels = [weight.shape for weight in dcgan.build_discriminator((8, 8, 1)).weights if len(weight.shape) == 4]
+    assert [weight.shape for weight in encoder.weights if len(weight.shape) == 4] == kernels[:2]
+
+
+def test_vae_with_the_decoder_of_the_dcgan_trains_is_saved_and_loaded(tmp_path, random):
+    images, model = random.random((32, 8, 8, 1), "float32") ** 4, tiny_with_decoder_of_the_dcgan()
+    model.compile(model.default_optimizers(3e-3, 20), run_eagerly=True)
+    before = model.decoder.non_trainable_variables[0].numpy()
+    losses = model.fit(images, batch_size=8, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < 0.9 * losses[0]
+    assert not np.array_equal(model.decoder.non_trainable_variables[0], before)  # moving statistics
+    model.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert loaded.get_config()["architecture"] == "dcgan"
+    np.testing.assert_allclose(loaded.generate(2, seed=0), model.generate(2, seed=0), atol=1e-6)
+
+
+def test_unknown_architecture_is_named():
+    with pytest.raises(ValueError, match='unknown architecture \'unet\'; expected "plain" or "dcgan"'):
+        tiny_vae(architecture="unet")

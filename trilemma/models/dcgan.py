@@ -16,11 +16,19 @@ def _normalise(x, batch_normalization):
     return layers.BatchNormalization()(x) if batch_normalization else x
 
 
-def build_generator(image_shape, latent_size, width=64, batch_normalization=True):
+def build_generator(image_shape, latent_size, width=64, batch_normalization=True, activation="tanh"):
     """Transposed convolutions from latents to an image; batch normalisation and ReLU, tanh at the end.
 
+    Args:
+        image_shape: (height, width, channels).
+        latent_size: dimensions of the latents.
+        width: channels of the last hidden layer, half of the first one's.
+        batch_normalization: after every convolution but the last.
+        activation: of the last layer; None leaves logits, for a likelihood.
+
     Returns:
-        A Functional model: latents (batch, latent_size) -> images (batch, height, width, channels), float32 in [-1, 1].
+        A Functional model: latents (batch, latent_size) -> images (batch, height, width, channels), float32 in [-1, 1],
+        or logits.
     """
     height, image_width, channels = image_shape
     latents = layers.Input((latent_size,), name="latents")
@@ -32,8 +40,9 @@ def build_generator(image_shape, latent_size, width=64, batch_normalization=True
     x = layers.Conv2DTranspose(width, 4, strides=2, padding="same", **settings)(x)
     x = layers.ReLU()(_normalise(x, batch_normalization))
     images = layers.Conv2DTranspose(
-        channels, 4, strides=2, padding="same", activation="tanh", kernel_initializer=_initializer(), dtype="float32"
-    )(x)
+        channels, 4, strides=2, padding="same", activation=activation, kernel_initializer=_initializer(),
+        dtype="float32",
+    )(x)  # fmt: skip
     return keras.Model(latents, images, name="generator")
 
 
@@ -42,7 +51,7 @@ def build_discriminator(image_shape, width=64, batch_normalization=True):
 
     Returns:
         A Functional model: images (batch, height, width, channels) in [-1, 1] -> logits (batch, 1), float32, above 0
-        for "real".
+        for "real". Its layer "features" is the last hidden one, of `width` channels.
     """
     height, image_width, _ = image_shape
     images = layers.Input(image_shape, name="images")
@@ -52,7 +61,7 @@ def build_discriminator(image_shape, width=64, batch_normalization=True):
     x = layers.Conv2D(
         width, 4, strides=2, padding="same", use_bias=not batch_normalization, kernel_initializer=_initializer()
     )(x)
-    x = layers.LeakyReLU(0.2)(_normalise(x, batch_normalization))
+    x = layers.LeakyReLU(0.2, name="features")(_normalise(x, batch_normalization))
     x = layers.Conv2D(1, (height // 4, image_width // 4), kernel_initializer=_initializer(), dtype="float32")(x)
     return keras.Model(images, layers.Flatten(dtype="float32")(x), name="discriminator")
 

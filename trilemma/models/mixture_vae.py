@@ -83,7 +83,7 @@ class MixtureVAE(VAE):
     """
 
     def __init__(self, image_shape=(28, 28, 1), latent_size=2, num_components=100, beta=1.0, seed=None, **kwargs):
-        super().__init__(image_shape, latent_size, beta, seed, **kwargs)
+        super().__init__(image_shape, latent_size, beta, seed=seed, **kwargs)
         self.config["num_components"] = whole_number("num_components", num_components)
         with self.precision():
             latents = layers.Input((self.latent_size,), name="latents")
@@ -98,9 +98,9 @@ class MixtureVAE(VAE):
             The model itself.
 
         Raises:
-            ValueError: the teacher is no VAE of the same image_shape and latent_size.
+            ValueError: the teacher is no VAE of the same image_shape, latent_size and architecture.
         """
-        wanted = {key: self.config[key] for key in ("image_shape", "latent_size")}
+        wanted = {key: self.config[key] for key in ("image_shape", "latent_size", "architecture")}
         found = {key: getattr(teacher, "config", {}).get(key) for key in wanted}
         if type(teacher) is not VAE or found != wanted:
             raise ValueError(f"the teacher is a {type(teacher).__name__} with {found}; expected a VAE with {wanted}.")

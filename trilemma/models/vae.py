@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from trilemma.data import check_sides, whole_number
+from trilemma.models import dcgan
 from trilemma.models.contract import GenerativeModel
 
 
@@ -19,7 +20,23 @@ def build_encoder(image_shape, latent_size):
     images = layers.Input(image_shape, name="images")
     x = layers.Conv2D(32, 3, strides=2, padding="same", activation="silu")(images)
     x = layers.Conv2D(64, 3, strides=2, padding="same", activation="silu")(x)
-    x = layers.Dense(256, activation="silu")(layers.Flatten()(x))
+    return _with_gaussian(images, layers.Dense(256, activation="silu")(layers.Flatten()(x)), latent_size)
+
+
+def build_mirrored_encoder(image_shape, latent_size, width=64):
+    """The hidden layers of the DCGAN's discriminator, from an image to the Gaussian q(z | x).
+
+    They are without batch normalisation, under which the code of an image would depend on the others of its batch.
+
+    Returns:
+        A Functional model, as of `build_encoder`.
+    """
+    mirrored = dcgan.build_discriminator(image_shape, width, batch_normalization=False)
+    features = mirrored.get_layer("features").output
+    return _with_gaussian(mirrored.input, layers.Flatten()(features), latent_size)
+
+
+def _with_gaussian(images, x, latent_size):
     mean = layers.Dense(latent_size, dtype="float32", name="mean")(x)
     log_variance = layers.Dense(latent_size, dtype="float32", name="log_variance")(x)
     return keras.Model(images, [mean, log_variance], name="encoder")
@@ -57,6 +74,11 @@ def kl_divergence(mean, log_variance):
     return 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1 - log_variance, axis=-1)
 
 
+def sample_gaussian(mean, log_variance, seed):
+    """Draws z ~ N(mean, exp(log_variance)) by the reparametrisation trick: z = mean + deviation * noise."""
+    return mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean), seed=seed)
+
+
 def log_normal(latents, mean, log_variance):
     """log N(latents; mean, exp(log_variance)), summed over the latent dimensions: (batch,), nats."""
     squared_noise = ops.square(latents - mean) / ops.exp(log_variance)
@@ -89,19 +111,31 @@ class VAE(GenerativeModel):
         latent_size: dimensions of z.
         beta: weight of the KL divergence (Higgins et al. 2017); 1 gives the evidence lower bound, 1 / latent_size
             the article's loss.
+        architecture: "plain", the networks of this file; or "dcgan", the DCGAN's generator as the decoder and an
+            encoder that mirrors its discriminator.
         seed: integer that makes latents and binarisation repeatable.
+
+    Raises:
+        ValueError: unknown architecture, or sides that are not divisible by 4.
     """
 
     loss_names = ("loss", "reconstruction_loss", "kl_loss")
 
-    def __init__(self, image_shape=(28, 28, 1), latent_size=2, beta=1.0, seed=None, **kwargs):
-        super().__init__(image_shape, seed, dict(latent_size=latent_size, beta=beta), **kwargs)
+    def __init__(self, image_shape=(28, 28, 1), latent_size=2, beta=1.0, architecture="plain", seed=None, **kwargs):
+        config = dict(latent_size=latent_size, beta=beta, architecture=architecture)
+        super().__init__(image_shape, seed, config, **kwargs)
         check_sides(image_shape, 4)
+        if architecture not in ("plain", "dcgan"):
+            raise ValueError(f'unknown architecture {architecture!r}; expected "plain" or "dcgan".')
         self.latent_size = whole_number("latent_size", latent_size)
         self.beta = beta
         with self.precision():
-            self.encoder = build_encoder(image_shape, self.latent_size)
-            self.decoder = build_decoder(image_shape, self.latent_size)
+            if architecture == "dcgan":
+                self.encoder = build_mirrored_encoder(image_shape, self.latent_size)
+                self.decoder = dcgan.build_generator(image_shape, self.latent_size, activation=None)
+            else:
+                self.encoder = build_encoder(image_shape, self.latent_size)
+                self.decoder = build_decoder(image_shape, self.latent_size)
         self.networks = {"encoder": (self.encoder,), "decoder": (self.decoder,)}
 
     def call(self, images, training=False):
@@ -122,9 +156,8 @@ class VAE(GenerativeModel):
         return ops.cast(images > threshold, "float32")
 
     def sample_latents(self, mean, log_variance):
-        """Draws z ~ N(mean, exp(log_variance)) by the reparametrisation trick: z = mean + deviation * noise."""
-        noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator)
-        return mean + ops.exp(0.5 * log_variance) * noise
+        """Draws z ~ N(mean, exp(log_variance)), see `sample_gaussian`."""
+        return sample_gaussian(mean, log_variance, self.seed_generator)
 
     def compute_losses(self, images, labels, training):
         """Negative evidence lower bound (Kingma & Welling 2014, equation 3) and its two parts, in nats per image."""

@@ -13,6 +13,7 @@ from trilemma.models.gan import GAN
 from trilemma.models.mixture_vae import MixtureVAE
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
+from trilemma.models.vae_gan import VAEGAN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +123,11 @@ RECIPES = {
     "student2": _sampled(_STUDENT, "student", num_steps=2),
     "student1": _sampled(_STUDENT, "student", num_steps=1),
     "ddgan": Recipe(DDGAN, epochs=60, batch_size=256, learning_rate=2e-4),
+    # Beside the dcgan, of the same decoder, epochs and batches: what the hybrid is compared with.
+    "vae_gan": dataclasses.replace(_DCGAN, model=VAEGAN),
+    "vae_dcgan": dataclasses.replace(
+        _DCGAN, model=VAE, arguments=dict(architecture="dcgan", latent_size=32), learning_rate=1e-3
+    ),
 }
 # What a family does otherwise on one data set: (family, data set) -> fields of its recipe; arguments are added.
 CHANGES = {
