@@ -38,10 +38,14 @@ MODELS = {
         dict(latent_size=4, generator_widths=(8, 16), discriminator_widths=(8, 4), num_blocks=1, penalty_weight=100.0),
     ),
     "vae_gan": (VAEGAN, dict(latent_size=4, width=8)),
+    "cgan": (
+        GAN,
+        dict(latent_size=4, generator_widths=(8,), discriminator_widths=(8,), num_blocks=1, num_classes=3),
+    ),
     "classifier": (Classifier, dict(num_classes=3)),
 }
 GENERATIVE = [name for name in MODELS if name != "classifier"]
-LABELLED = ["cddpm", "classifier"]
+LABELLED = ["cddpm", "cgan", "classifier"]
 SCANNED = ["dcgan", "ddpm", "classifier"]
 
 
@@ -148,8 +152,8 @@ def generated(name):
     """Images of one seed; `keras.random` must take no part in them."""
     model, refuse = build(name), mock.Mock(side_effect=AssertionError("generate drew from keras.random"))
     with mock.patch.multiple(keras.random, normal=refuse, uniform=refuse, randint=refuse):
-        chosen = dict(labels=[2, 1, 0, 1, 2], guidance=1.5) if name in LABELLED else {}
-        return model.generate(5, seed=11, batch_size=2, **chosen)
+        labels = [2, 1, 0, 1, 2] if name in LABELLED else None
+        return model.generate(5, labels, 1.5 if model.takes_guidance else None, seed=11, batch_size=2)
 
 
 def scanned(name, many):

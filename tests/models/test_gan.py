@@ -165,6 +165,8 @@ def test_optimizers_are_those_of_the_paper():
         ({"image_shape": (6, 6, 1), "discriminator_widths": (4, 8, 8)}, "6x6 pixels do not fit.*divisible by 4"),
         ({"image_shape": (6, 8, 1), "architecture": "dcgan"}, "6x8 pixels do not fit"),
         ({"latent_size": 0}, "latent_size is 0"),
+        ({"num_classes": 3, "architecture": "dcgan"}, 'num_classes is 3; the architecture "dcgan" takes no labels'),
+        ({"num_classes": 0}, "num_classes is 0"),
     ],
 )
 def test_bad_arguments_are_named(settings, message):
@@ -184,3 +186,52 @@ def test_learns_a_distribution_of_two_pictures():
     assert 0.3 < bright.mean() < 0.7
     assert levels[bright].mean() == pytest.approx(0.9, abs=0.1)
     assert levels[~bright].mean() == pytest.approx(0.1, abs=0.1)
+
+
+def test_logit_is_that_of_the_image_and_a_projection_on_its_class(random):
+    """Miyato & Koyama 2018: what the class adds is linear in the features of the image."""
+    network = build_discriminator((8, 8, 1), (4, 8), 1, num_classes=3)
+    images = random.random((2, 8, 8, 1), "float32")
+    zeros = [np.asarray(network([images, np.full(2, label)])) for label in range(3)]
+    np.testing.assert_array_equal(zeros[0], zeros[2])  # at the start no class is known
+    (table,) = [weight for weight in network.weights if weight.shape == (3, 4 * 4 * 8)]
+    table.assign(random.standard_normal(table.shape))
+    (flat,) = [layer.output for layer in network.layers if isinstance(layer, keras.layers.Flatten)]
+    features = np.asarray(keras.Model(network.inputs[0], flat)(images))
+    for label in range(3):
+        expected = zeros[0][:, 0] + features @ np.asarray(table)[label]
+        np.testing.assert_allclose(network([images, np.full(2, label)])[:, 0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_both_networks_and_the_penalty_are_told_the_labels_of_their_images(random):
+    model, images = tiny_gan(num_classes=3), random.random((3, 8, 8, 1), "float32")
+    labels, told = np.array([2, 0, 1]), []
+
+    def generator(inputs, training):
+        told.append(("generator", np.asarray(inputs[1]).tolist()))
+        return ops.zeros((3, 8, 8, 1))
+
+    def discriminator(inputs, training):
+        told.append(("discriminator", np.asarray(inputs[1]).tolist()))
+        return ops.sum(inputs[0], axis=(1, 2, 3))[:, None]
+
+    model.generator = model.ema_generator = generator
+    model.discriminator = discriminator
+    model.compute_losses(images, labels, training=True)
+    expected = [("generator", [2, 0, 1]), ("discriminator", [2, 0, 1] * 2), *[("discriminator", [2, 0, 1])] * 2]
+    assert told == expected
+    told.clear()
+    model.sample(lambda draw, shape: np.zeros((3, *shape), "float32"), ops.convert_to_tensor(labels))
+    assert told == [("generator", [2, 0, 1])]
+
+
+@pytest.mark.slow
+def test_learns_which_picture_belongs_to_which_label():
+    labels = np.arange(256) % 2
+    images = np.where(labels == 1, 0.9, 0.1)[:, None, None, None] * np.ones((1, 8, 8, 1))
+    model = GAN((8, 8, 1), **{**SMALL, "ema_decay": 0.9, "num_classes": 2})
+    model.compile(model.default_optimizers(2e-3, 480))
+    model.fit(images.astype("float32"), labels, batch_size=32, epochs=60, verbose=0)
+    levels = model.generate(40, labels=np.arange(40) % 2, seed=0).mean(axis=(1, 2, 3))
+    assert levels[::2] == pytest.approx(0.1, abs=0.15)
+    assert levels[1::2] == pytest.approx(0.9, abs=0.15)

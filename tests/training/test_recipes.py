@@ -22,6 +22,7 @@ FROZEN = {
     "dcgan_quarter": ("DCGAN", QUARTER, 6, 64, 2e-4, True, None, None),
     "dcgan_crippled": ("DCGAN", {**QUARTER, "batch_normalization": False}, 6, 64, 2e-4, True, None, None),
     "gan": ("GAN", {}, 70, 128, 2e-4, False, None, None),
+    "cgan": ("GAN", {}, 70, 128, 2e-4, False, None, None),
     "gan_dcgan": ("GAN", {"architecture": "dcgan", "latent_size": 100}, 60, 64, 2e-4, False, None, None),
     "ddpm": ("DDPM", {}, 18, 64, 1e-3, False, None, None),
     "solver20": ("DDPM", {"sampler": SOLVER}, 18, 64, 1e-3, False, None, "ddpm"),
@@ -50,9 +51,8 @@ SHAPES = {
 
 # Nothing tells 1,000 modes apart: they have no names.
 PAIRS = [(family, data_set) for family in FROZEN for data_set in SHAPES]
-PAIRS = [
-    pair for pair in PAIRS if pair not in {(name, "stacked_mnist") for name in ("classifier", "classifier2", "cddpm")}
-]
+LABELLED = ("classifier", "classifier2", "cgan", "cddpm")
+PAIRS = [pair for pair in PAIRS if pair not in {(family, "stacked_mnist") for family in LABELLED}]
 
 
 @pytest.mark.parametrize(("family", "data_set"), PAIRS)
@@ -63,7 +63,7 @@ def test_recipe_is_the_one_of_the_table(family, data_set):
     assert found == FROZEN_CHANGES.get((family, data_set), FROZEN[family])
     seed = 1 if family == "classifier2" else 0  # The second evaluator starts elsewhere.
     assert (recipe.seed, recipe.family, recipe.data_set) == (seed, family, data_set)
-    assert recipe.conditional == (family == "cddpm")
+    assert recipe.conditional == (family in ("cddpm", "cgan"))
 
 
 def test_the_table_holds_every_recipe():
@@ -113,7 +113,7 @@ def test_a_sampler_draws_with_the_weights_of_its_family():
 
 def test_classifiers_and_conditional_models_take_labels():
     labelled = [family for family in RECIPES if get_recipe(f"{family}_mnist").labelled]
-    assert labelled == ["classifier", "classifier2", "cddpm"]
+    assert labelled == list(LABELLED)
     assert get_recipe("cddpm_mnist").build().num_classes == 10
     assert get_recipe("ddpm_mnist").build().num_classes is None
     assert "cddpm_stacked_mnist" not in recipe_names()

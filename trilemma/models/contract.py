@@ -14,6 +14,12 @@ from trilemma.data import check_labels, whole_number
 from trilemma.models.trainable import TrainableModel
 
 
+def given(*inputs):
+    """What goes into a network: the inputs that are not None, such as labels; a list where there are several."""
+    inputs = [each for each in inputs if each is not None]
+    return inputs[0] if len(inputs) == 1 else inputs
+
+
 class GenerativeModel(TrainableModel):
     """Base class of models that draw images; a model adds `sample`.
 

@@ -7,7 +7,7 @@ from trilemma.data import whole_number
 from trilemma.diffusion import samplers, schedules
 from trilemma.diffusion.guidance import guided
 from trilemma.diffusion.unet import build_unet
-from trilemma.models.contract import GenerativeModel
+from trilemma.models.contract import GenerativeModel, given
 
 
 @keras.saving.register_keras_serializable("trilemma")
@@ -105,7 +105,7 @@ class DDPM(GenerativeModel):
         images = 2 * images - 1
         noisy_images = schedules.q_sample(self.schedule, images, timesteps, noise)
         network = self.network if training else self.ema_network
-        output = network(self._inputs(noisy_images, timesteps, self._told(labels, training)), training=training)
+        output = network(given(noisy_images, timesteps, self._told(labels, training)), training=training)
         if self.prediction == "noise":
             return {"loss": ops.mean(ops.square(noise - output))}
         errors = ops.square(schedules.velocity(self.schedule, images, timesteps, noise) - output)
@@ -117,9 +117,6 @@ class DDPM(GenerativeModel):
             return labels
         chance = keras.random.uniform(ops.shape(labels), seed=self.seed_generator)
         return ops.where(chance < self.label_dropout, self.num_classes, labels)
-
-    def _inputs(self, noisy_images, timesteps, labels):
-        return [noisy_images, timesteps] if labels is None else [noisy_images, timesteps, labels]
 
     def use_sampler(self, name="ddpm", num_steps=None, power=1.0, eta=0.0, guidance=0.0):
         """Chooses the algorithm that `generate` draws with from now on; the weights stay the same.
@@ -166,7 +163,7 @@ class DDPM(GenerativeModel):
         return ops.clip((images + 1) / 2, 0.0, 1.0)
 
     def _predict_noise(self, noisy_images, timesteps, labels=None):
-        output = self.ema_network(self._inputs(noisy_images, timesteps, labels), training=False)
+        output = self.ema_network(given(noisy_images, timesteps, labels), training=False)
         if self.prediction == "noise":
             return output
         return schedules.noise_from_velocity(self.schedule, noisy_images, timesteps, output)

@@ -10,7 +10,7 @@ from keras import layers, ops
 from trilemma.data import check_sides, whole_number
 from trilemma.models import dcgan
 from trilemma.models.adversarial import RELATIVISTIC_LOSS_NAMES, gradient_penalty, relativistic_losses
-from trilemma.models.contract import GenerativeModel
+from trilemma.models.contract import GenerativeModel, given
 
 
 def _leak(x):
@@ -34,7 +34,7 @@ def residual_block(x, width):
     return layers.Add()([x, y])
 
 
-def build_generator(image_shape, latent_size, widths, num_blocks):
+def build_generator(image_shape, latent_size, widths, num_blocks, num_classes=None):
     """Residual blocks from latents to an image, doubling the sides by repeating pixels.
 
     Args:
@@ -42,13 +42,17 @@ def build_generator(image_shape, latent_size, widths, num_blocks):
         latent_size: dimensions of the latents.
         widths: channels at every resolution, finest first, as in `unet.build_unet`.
         num_blocks: residual blocks at every resolution.
+        num_classes: take labels (batch,) too, 0 ... num_classes - 1; None for a network without.
 
     Returns:
-        A Functional model: latents (batch, latent_size) -> images (batch, height, width, channels), float32, about
-        [-1, 1].
+        A Functional model: latents (batch, latent_size), or [latents, labels] -> images (batch, height, width,
+        channels), float32, about [-1, 1].
     """
     coarsest = [side // 2 ** (len(widths) - 1) for side in image_shape[:2]]
-    latents = layers.Input((latent_size,), name="latents")
+    inputs = latents = layers.Input((latent_size,), name="latents")
+    if num_classes is not None:
+        labels = layers.Input((), dtype="int32", name="labels")
+        inputs, latents = [latents, labels], layers.Concatenate()([latents, ops.one_hot(labels, num_classes)])
     x = layers.Dense(coarsest[0] * coarsest[1] * widths[-1])(latents)
     x = layers.Reshape((*coarsest, widths[-1]))(x)
     for level in reversed(range(len(widths))):
@@ -60,15 +64,18 @@ def build_generator(image_shape, latent_size, widths, num_blocks):
                 x = layers.Conv2D(widths[level - 1], 1, use_bias=False, kernel_initializer="he_normal")(x)
             x = layers.UpSampling2D(2)(x)
     images = layers.Conv2D(image_shape[-1], 3, padding="same", dtype="float32", name="images")(_leak(x))
-    return keras.Model(latents, images, name="generator")
+    return keras.Model(inputs, images, name="generator")
 
 
-def build_discriminator(image_shape, widths, num_blocks):
+def build_discriminator(image_shape, widths, num_blocks, num_classes=None):
     """Residual blocks from an image to one logit, halving the sides by averaging pixels; arguments as above.
 
+    With labels, the logit is the sum of what the image says by itself and of its features projected on what is learnt
+    of the class (Miyato & Koyama 2018, "cGANs with projection discriminator", equation 5).
+
     Returns:
-        A Functional model: images (batch, height, width, channels) in [-1, 1] -> logits (batch, 1), float32; only
-        differences of logits mean something.
+        A Functional model: images (batch, height, width, channels) in [-1, 1], or [images, labels] -> logits
+        (batch, 1), float32; only differences of logits mean something.
     """
     images = layers.Input(image_shape, name="images")
     x = layers.Conv2D(widths[0], 3, padding="same", kernel_initializer="he_normal")(images)
@@ -77,7 +84,14 @@ def build_discriminator(image_shape, widths, num_blocks):
             x = layers.AveragePooling2D(2)(x)
         for _ in range(num_blocks):
             x = residual_block(x, width)
-    return keras.Model(images, layers.Dense(1, dtype="float32")(layers.Flatten()(_leak(x))), name="discriminator")
+    features = layers.Flatten()(_leak(x))
+    logits = layers.Dense(1, dtype="float32")(features)
+    if num_classes is None:
+        return keras.Model(images, logits, name="discriminator")
+    labels = layers.Input((), dtype="int32", name="labels")
+    of_class = layers.Embedding(num_classes, features.shape[-1], embeddings_initializer="zeros")(labels)
+    logits = logits + layers.Dot(axes=1, dtype="float32")([features, of_class])
+    return keras.Model([images, labels], logits, name="discriminator")
 
 
 @keras.saving.register_keras_serializable("trilemma")
@@ -92,10 +106,12 @@ class GAN(GenerativeModel):
         generator_widths, discriminator_widths, num_blocks: of the residual networks, see `build_generator`.
         penalty_weight: gamma of the gradient penalties, R1 on real and R2 on generated images.
         ema_decay: decay per step of the averaged generator that samples; it warms up.
+        num_classes: learn from labels, and draw by them; None for a model without. Of the residual networks.
         seed: integer that makes latents repeatable.
 
     Raises:
-        ValueError: unknown architecture, or sides that cannot be halved as often as asked.
+        ValueError: unknown architecture, labels for that of the DCGAN, or sides that cannot be halved as often as
+            asked.
     """
 
     loss_names = RELATIVISTIC_LOSS_NAMES
@@ -110,18 +126,20 @@ class GAN(GenerativeModel):
         num_blocks=2,
         penalty_weight=0.5,
         ema_decay=0.999,
+        num_classes=None,
         seed=None,
         **kwargs,
     ):
         config = dict(
             latent_size=latent_size, architecture=architecture, generator_widths=tuple(generator_widths),
             discriminator_widths=tuple(discriminator_widths), num_blocks=num_blocks, penalty_weight=penalty_weight,
-            ema_decay=ema_decay,
+            ema_decay=ema_decay, num_classes=num_classes,
         )  # fmt: skip
         super().__init__(image_shape, seed, config, **kwargs)
         self.latent_size = whole_number("latent_size", latent_size)
         self.penalty_weight = penalty_weight
         self.ema_decay = ema_decay
+        self.num_classes = None if num_classes is None else whole_number("num_classes", num_classes)
         with self.precision():
             self.generator, self.ema_generator = self._build_generator(), self._build_generator()
             self.discriminator = self._build_discriminator()
@@ -133,22 +151,26 @@ class GAN(GenerativeModel):
     def _build_generator(self):
         config = self.config
         if config["architecture"] == "dcgan":
+            if self.num_classes is not None:
+                raise ValueError(f'num_classes is {self.num_classes}; the architecture "dcgan" takes no labels.')
             check_sides(self.image_shape, 4)
             return dcgan.build_generator(self.image_shape, self.latent_size, batch_normalization=False)
         if config["architecture"] != "residual":
             raise ValueError(f'unknown architecture {config["architecture"]!r}; expected "residual" or "dcgan".')
         for widths in (config["generator_widths"], config["discriminator_widths"]):
             check_sides(self.image_shape, 2 ** (len(widths) - 1))
-        return build_generator(self.image_shape, self.latent_size, config["generator_widths"], config["num_blocks"])
+        widths, num_blocks = config["generator_widths"], config["num_blocks"]
+        return build_generator(self.image_shape, self.latent_size, widths, num_blocks, self.num_classes)
 
     def _build_discriminator(self):
         if self.config["architecture"] == "dcgan":
             return dcgan.build_discriminator(self.image_shape, batch_normalization=False)
-        return build_discriminator(self.image_shape, self.config["discriminator_widths"], self.config["num_blocks"])
+        widths, num_blocks = self.config["discriminator_widths"], self.config["num_blocks"]
+        return build_discriminator(self.image_shape, widths, num_blocks, self.num_classes)
 
-    def call(self, latents, training=False):
-        """Draws with the averaged weights: latents (batch, latent_size) -> images in [0, 1]."""
-        return ops.clip((self.ema_generator(latents, training=training) + 1) / 2, 0.0, 1.0)
+    def call(self, inputs, training=False):
+        """Draws with the averaged weights: latents (batch, latent_size), or [latents, labels] -> images in [0, 1]."""
+        return ops.clip((self.ema_generator(inputs, training=training) + 1) / 2, 0.0, 1.0)
 
     def default_optimizers(self, learning_rate, num_steps):
         """Adam with beta_1 = 0, beta_2 = 0.99 and a cosine down to zero for both networks."""
@@ -173,16 +195,17 @@ class GAN(GenerativeModel):
         images = 2 * images - 1
         latents = keras.random.normal((ops.shape(images)[0], self.latent_size), seed=self.seed_generator)
         generator = self.generator if training else self.ema_generator
-        generated = generator(latents, training=training)
+        generated = generator(given(latents, labels), training=training)
 
-        def discriminate(images):
-            return self.discriminator(images, training=training)
+        def discriminate(images, labels=labels):
+            return self.discriminator(given(images, labels), training=training)
 
         penalty = 0.0
         if training:
             both = ops.concatenate([images, ops.stop_gradient(generated)])
-            penalty = self.penalty_weight * gradient_penalty(discriminate, both)
+            both_labels = None if labels is None else ops.concatenate([labels, labels])
+            penalty = self.penalty_weight * gradient_penalty(lambda images: discriminate(images, both_labels), both)
         return relativistic_losses(discriminate(images), discriminate(generated), penalty)
 
     def sample(self, draw_noise, labels=None, guidance=None):
-        return self(draw_noise(0, (self.latent_size,)))
+        return self(given(draw_noise(0, (self.latent_size,)), labels))

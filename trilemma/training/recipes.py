@@ -109,6 +109,7 @@ RECIPES = {
     "dcgan_quarter": dataclasses.replace(_DCGAN, arguments=dict(discriminator_width=16)),
     "dcgan_crippled": dataclasses.replace(_DCGAN, arguments=dict(discriminator_width=16, batch_normalization=False)),
     "gan": _GAN,
+    "cgan": dataclasses.replace(_GAN, conditional=True),
     # The loss of the GAN in the networks of the DCGAN: what is owed to the loss alone.
     "gan_dcgan": dataclasses.replace(
         _GAN, arguments=dict(architecture="dcgan", latent_size=100), epochs=60, batch_size=64
