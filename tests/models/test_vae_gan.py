@@ -125,7 +125,7 @@ def test_judgement_moves_decoder_and_discriminator_but_never_the_encoder():
         assert np.abs(other[name] - one[name]).max() > 1e-2 * np.abs(one[name]).max()
 
 
-def test_draws_from_the_prior_move_decoder_and_discriminator_but_not_the_encoder(monkeypatch):
+def test_draws_from_the_prior_count_for_decoder_and_discriminator_alone(monkeypatch):
     """Without batch normalisation, that is, through which all that is decoded in one batch meets."""
     images, found, normal = some_images(), [], keras.random.normal
     for spread in (1.0, 4.0):
