@@ -11,6 +11,7 @@ from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
 from trilemma.models.gan import GAN
 from trilemma.models.mixture_vae import MixtureVAE
+from trilemma.models.pixelcnn import PixelCNN
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
 
@@ -115,6 +116,8 @@ RECIPES = {
     "student2": _sampled(_STUDENT, "student", num_steps=2),
     "student1": _sampled(_STUDENT, "student", num_steps=1),
     "ddgan": Recipe(DDGAN, epochs=60, batch_size=256, learning_rate=2e-4),
+    "pixelcnn": Recipe(PixelCNN, dict(levels=256), epochs=30, batch_size=64),
+    "pixelcnn_binary": Recipe(PixelCNN, dict(levels=2), epochs=30, batch_size=64),
 }
 # What a family does otherwise on one data set: (family, data set) -> fields of its recipe; arguments are added.
 CHANGES = {
