@@ -125,6 +125,8 @@ def test_all_ways_of_sampling_draw_the_same_pixels(image_shape, levels, dilation
     np.testing.assert_allclose(plain * (levels - 1), np.round(plain * (levels - 1)), atol=1e-4)
     assert 0 <= plain.min() < 0.05 < 0.95 < plain.max() <= 1
     np.testing.assert_array_equal(model.generate(20, seed=3), plain)
+    few = np.asarray(compiled(lambda uniform: sample_by_full_passes(model, uniform, 7)))
+    np.testing.assert_array_equal(few.reshape(20, -1), np.where(np.arange(plain[0].size) < 7, plain.reshape(20, -1), 0))
 
 
 def test_pixels_are_the_inverse_of_the_cumulative_distribution(random):

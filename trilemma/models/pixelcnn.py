@@ -79,23 +79,25 @@ def draw_pixels(logits, uniform):
     return ops.sum(levels_below, axis=-1, keepdims=True) / (logits.shape[-1] - 1)
 
 
-def sample_by_full_passes(predict, uniform):
+def sample_by_full_passes(predict, uniform, num_passes=None):
     """Draws images pixel by pixel, in raster order, with one pass of the network over whole images for each.
 
     Args:
         predict: function of images (batch, height, width, 1) in [0, 1] -> logits (batch, height, width, levels).
         uniform: (batch, height, width, 1), in [0, 1): the noise of every pixel.
+        num_passes: how many pixels to draw, the others are 0; None for all.
 
     Returns:
         images (batch, height, width, 1) in [0, 1].
     """
     height, width = uniform.shape[1:3]
+    num_passes = height * width if num_passes is None else num_passes
     numbers = ops.reshape(ops.arange(height * width), (1, height, width, 1))
 
     def draw_next(number, images):
         return ops.where(numbers == number, draw_pixels(predict(images), uniform), images)
 
-    return ops.fori_loop(0, height * width, draw_next, ops.zeros_like(uniform))
+    return ops.fori_loop(0, num_passes, draw_next, ops.zeros_like(uniform))
 
 
 def sample_by_fixed_point(predict, uniform):
