@@ -153,7 +153,7 @@ def sample_by_caches(network, uniform):
     dilations = [layer.dilation_rate[0] for layer in vertical_layers]
     uniform = ops.transpose(uniform, (1, 2, 0, 3))
 
-    def draw_row(y, state):
+    def draw_row(number, state):
         images, caches, above = state
         x, new_caches, contexts = get("vertical_input")(above), [], []
         for i, (layer, dilation, cache) in enumerate(zip(vertical_layers, dilations, caches, strict=True)):
@@ -164,25 +164,25 @@ def sample_by_caches(network, uniform):
             contexts.append(get(f"vertical_to_horizontal_{i}")(x))
             x = _gate(x)
         context = ops.transpose(ops.stack(contexts), (2, 0, 1, 3))  # (width, layers, batch, 2 * channels)
-        row = draw_columns(context, uniform[y])
-        images = ops.where(ops.reshape(ops.arange(height) == y, (1, height, 1, 1)), row[:, None], images)
+        row = draw_pixels_of_row(context, uniform[number])
+        images = ops.where(ops.reshape(ops.arange(height) == number, (1, height, 1, 1)), row[:, None], images)
         return images, tuple(new_caches), ops.cast(2 * row - 1, dtype)
 
-    def draw_columns(context, uniform):
-        def draw_column(x, state):
+    def draw_pixels_of_row(context, uniform):
+        def draw_pixel(number, state):
             row, caches, left = state
-            h, new_caches = get("horizontal_input")(left), []
+            x, new_caches = get("horizontal_input")(left), []
             for i, cache in enumerate(caches):
-                new_caches.append(_push(cache, h))
-                features = _convolve(get(f"horizontal_{i}"), [cache[:, 0], h]) + context[x, i]
-                h = h + get(f"residual_{i}")(_gate(features))
-            pixel = draw_pixels(get("logits")(get("head")(h)), uniform[x])
-            row = ops.where(ops.reshape(ops.arange(width) == x, (1, width, 1)), pixel[:, None], row)
+                new_caches.append(_push(cache, x))
+                features = _convolve(get(f"horizontal_{i}"), [cache[:, 0], x]) + context[number, i]
+                x = x + get(f"residual_{i}")(_gate(features))
+            pixel = draw_pixels(get("logits")(get("head")(x)), uniform[number])
+            row = ops.where(ops.reshape(ops.arange(width) == number, (1, width, 1)), pixel[:, None], row)
             return row, tuple(new_caches), ops.cast(2 * pixel - 1, dtype)
 
         caches = tuple(ops.zeros((num_images, dilation, channels), dtype) for dilation in dilations)
         start = (ops.zeros((num_images, width, 1)), caches, ops.zeros((num_images, 1), dtype))
-        return ops.fori_loop(0, width, draw_column, start)[0]
+        return ops.fori_loop(0, width, draw_pixel, start)[0]
 
     # Zeros stand for what lies outside the image, as in the network's padding.
     caches = tuple(ops.zeros((num_images, dilation, width, channels), dtype) for dilation in dilations)
