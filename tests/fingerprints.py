@@ -10,6 +10,7 @@ from unittest import mock
 import keras
 import numpy as np
 
+from trilemma import backend, noise
 from trilemma.data import make_dataset
 from trilemma.models.classifier import Classifier
 from trilemma.models.dcgan import DCGAN
@@ -17,6 +18,7 @@ from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
 from trilemma.models.gan import GAN
 from trilemma.models.mixture_vae import MixtureVAE
+from trilemma.models.pixelcnn import PixelCNN, sample_by_fixed_point, sample_by_full_passes
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
 from trilemma.models.vae_gan import VAEGAN
@@ -42,10 +44,12 @@ MODELS = {
         GAN,
         dict(latent_size=4, generator_widths=(8,), discriminator_widths=(8,), num_blocks=1, num_classes=3),
     ),
+    "pixelcnn": (PixelCNN, dict(levels=2, width=8, dilations=(1, 2))),
     "classifier": (Classifier, dict(num_classes=3)),
 }
 GENERATIVE = [name for name in MODELS if name != "classifier"]
 LABELLED = ["cddpm", "cgan", "classifier"]
+WITH_LIKELIHOOD = ["vae", "mixture_vae", "pixelcnn"]
 SCANNED = ["dcgan", "ddpm", "classifier"]
 
 
@@ -72,6 +76,8 @@ def build(name, rate=0.05):
         teacher = DDPM(image_shape=(8, 8, 1), seed=0, **UNET)
         set_weights(teacher, 0.15)
         model.learn_from(teacher)
+    if name == "pixelcnn":
+        set_weights(model, 0.3)
     if name == "classifier":
         silence(model.network)
     optimizers = {player: keras.optimizers.SGD(rate) for player in model.players()}
@@ -156,6 +162,24 @@ def generated(name):
         return model.generate(5, labels, 1.5 if model.takes_guidance else None, seed=11, batch_size=2)
 
 
+def sampled_otherwise():
+    """What `generated("pixelcnn")` draws with caches: by full passes, and by fixed-point iteration."""
+    model = build("pixelcnn")
+    uniform = noise.uniform_of(noise.standard_normal(11, np.arange(5), 0, model.image_shape))
+
+    def compiled(function):
+        return backend.compile_function(function, model.variables, False)(uniform)
+
+    plain = compiled(lambda uniform: sample_by_full_passes(model, uniform))
+    iterated, _ = compiled(lambda uniform: sample_by_fixed_point(model, uniform))
+    return np.stack([keras.ops.convert_to_numpy(images) for images in (plain, iterated)])
+
+
+def log_likelihood(name):
+    """Of grey images, which are binarised first."""
+    return build(name).log_likelihood(*some_data(name), seed=11, batch_size=3)
+
+
 def scanned(name, many):
     """Weights and the state of the seeds after two epochs of five steps, on JAX in calls of three steps, or of one."""
     from trilemma.backend import jax_backend
@@ -179,6 +203,10 @@ def everything(models=tuple(MODELS)):
         results |= {f"{name}/{key}": value for key, value in two_steps(name).items()}
         if name in GENERATIVE:
             results[f"{name}/images"] = generated(name)
+        if name in WITH_LIKELIHOOD:
+            results[f"{name}/log_likelihood"] = log_likelihood(name)
+    if "pixelcnn" in models:
+        results["pixelcnn/otherwise"] = sampled_otherwise()
     return results
 
 

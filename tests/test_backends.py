@@ -64,6 +64,19 @@ def test_one_seed_draws_the_same_images_on_both_backends(on_tensorflow, on_jax, 
     np.testing.assert_allclose(on_jax[f"{name}/images"], images, atol=1e-3)
 
 
+def test_all_ways_of_sampling_a_pixelcnn_draw_the_same_pixels_on_both_backends(on_tensorflow, on_jax):
+    for results in (on_tensorflow, on_jax):
+        for images in results["pixelcnn/otherwise"]:
+            np.testing.assert_array_equal(images, results["pixelcnn/images"])
+
+
+@pytest.mark.parametrize("name", fingerprints.WITH_LIKELIHOOD)
+def test_log_likelihood_is_the_same_on_both_backends(on_tensorflow, on_jax, name):
+    log_likelihoods = on_tensorflow[f"{name}/log_likelihood"]
+    assert np.all(log_likelihoods < -1)
+    np.testing.assert_allclose(on_jax[f"{name}/log_likelihood"], log_likelihoods, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", fingerprints.SCANNED)
 def test_many_steps_in_one_call_are_the_steps_one_by_one(on_jax, name):
     stepwise, scanned = (
@@ -140,6 +153,7 @@ FROZEN = {
         ],
         [-2.358498, 0.2797615],
     ),
+    "pixelcnn": ([[44.6147], [55.3389]], [3.048275, 14.52761]),
     "classifier": ([[1.24392, 0.5], [1.55161, 0.5]], [-5.234406, 0.8563186]),
 }
 

@@ -149,3 +149,12 @@ def test_frozen_numbers():
     """A saved seed must draw the same images after every change of the package."""
     numbers = drawn(2026, [7], 1, (4,))[0]
     np.testing.assert_allclose(numbers, [0.40787825, -0.25101554, -1.59412026, -1.89919615], atol=1e-6)
+
+
+def test_uniform_numbers_are_the_cumulative_distribution(random):
+    numbers = np.append(random.standard_normal(1000), [-9.0, -6.0, 0.0, 6.0, 9.0]).astype("float32")
+    uniform = np.asarray(noise.uniform_of(numbers))
+    np.testing.assert_allclose(uniform, stats.norm.cdf(numbers.astype("float64")), atol=2e-7)
+    assert uniform.dtype == "float32"
+    assert 0 <= uniform.min() < uniform.max() < 1
+    assert stats.kstest(np.asarray(noise.uniform_of(drawn()))[0], "uniform").pvalue > 0.01

@@ -39,6 +39,12 @@ def standard_normal(seed, indices, draw, shape):
     return ops.reshape(numbers, (-1, *shape))
 
 
+def uniform_of(numbers):
+    """Turns numbers of N(0, 1) into uniform ones, in [0, 1), by their cumulative distribution."""
+    # Rounded, the distribution reaches 1 at a number of 5.4.
+    return ops.minimum((1 + ops.erf(numbers / 2**0.5)) / 2, 1 - 2.0**-24)
+
+
 def threefry(first_key, second_key, first_counter, second_counter):
     """Threefry-2x32 with 20 rounds (Salmon et al. 2011, section 4.2): scrambles counters under keys.
 

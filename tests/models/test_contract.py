@@ -17,6 +17,7 @@ from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
 from trilemma.models.gan import GAN
 from trilemma.models.mixture_vae import MixtureVAE
+from trilemma.models.pixelcnn import PixelCNN
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
 from trilemma.models.vae_gan import VAEGAN
@@ -30,14 +31,18 @@ SETTINGS = {
     DDGAN: {"num_timesteps": 2, "latent_size": 4, "widths": (8,), "discriminator_width": 8},
     GAN: {"latent_size": 4, "generator_widths": (4, 8), "discriminator_widths": (4, 8), "num_blocks": 1},
     VAEGAN: {"latent_size": 4, "width": 8},
+    PixelCNN: {"levels": 16, "width": 8, "dilations": (1, 2)},
     Classifier: {"num_classes": 3},
 }
-PASSES = {VAE: 1, DCGAN: 1, DDPM: 3, Student: 4, DDGAN: 2, GAN: 1, MixtureVAE: 1, VAEGAN: 1}
+PASSES = {
+    VAE: 1, DCGAN: 1, DDPM: 3, Student: 4, DDGAN: 2, GAN: 1, MixtureVAE: 1, VAEGAN: 1, PixelCNN: 64,
+}  # fmt: skip
+LIKELIHOODS = {VAE: "lower bound", MixtureVAE: "lower bound", PixelCNN: "exact"}
 ADVERSARIAL = ("generator_loss", "discriminator_loss")
 THREE_PLAYERS = ("encoder_loss", "decoder_loss", "discriminator_loss")
 ALL_GENERATIVE = pytest.mark.parametrize("model_class", list(PASSES))
 ALL_MODELS = pytest.mark.parametrize("model_class", list(SETTINGS))
-AVERAGED = pytest.mark.parametrize("model_class", [DDPM, Student, DDGAN, GAN, VAEGAN])
+AVERAGED = pytest.mark.parametrize("model_class", [DDPM, Student, DDGAN, GAN, VAEGAN, PixelCNN])
 
 
 def untrained(model_class, image_shape=(8, 8, 1), **settings):
@@ -190,6 +195,13 @@ def test_unconditional_models_refuse_labels(trained):
         trained.generate(2, guidance=1.0)
 
 
+def test_likelihood_is_named_or_refused(trained):
+    assert trained.likelihood == LIKELIHOODS.get(type(trained))
+    if trained.likelihood is None:
+        with pytest.raises(ValueError, match=f"{trained.name} has no likelihood; choose a model that has one"):
+            trained.log_likelihood(some_images())
+
+
 def test_model_describes_itself(trained):
     assert trained.image_shape == (8, 8, 1)
     assert trained.passes_per_image == PASSES[type(trained)]
@@ -225,7 +237,7 @@ def test_same_seed_draws_the_same_training_noise(model_class):
     assert not np.array_equal(keras.random.normal((4,), seed=first), keras.random.normal((4,), seed=first))
 
 
-@ALL_GENERATIVE
+@pytest.mark.parametrize("model_class", [each for each in PASSES if each is not PixelCNN])
 def test_colour_is_a_matter_of_configuration(model_class):
     model = build(model_class, image_shape=(8, 12, 3), run_eagerly=True)
     losses = model.evaluate(some_images(4, (8, 12, 3)), batch_size=4, verbose=0, return_dict=True)
@@ -338,6 +350,61 @@ def test_other_labels_are_refused_at_the_door(labels, message):
         parts = some_images() if labels is None else (some_images(), labels)
         with pytest.raises(ValueError, match=message):
             model.fit(tf.data.Dataset.from_tensor_slices(parts).batch(8), verbose=0)
+
+
+# Images of grey values, which are binarised, so that noise matters to every one of them.
+WITH_LIKELIHOOD = pytest.mark.parametrize(
+    ("model_class", "settings"), [(VAE, {}), (MixtureVAE, {}), (PixelCNN, {"levels": 2}), (PixelCNN, {"levels": 16})]
+)
+
+
+@WITH_LIKELIHOOD
+def test_log_likelihood_of_an_image_depends_on_the_seed_and_its_number_alone(model_class, settings):
+    model, images = randomise(untrained(model_class, **settings)), some_images(9)
+    reference = model.log_likelihood(images, seed=7, batch_size=4)
+    assert (reference.shape, reference.dtype) == ((9,), "float32")
+    assert len(np.unique(reference)) == 9
+    for count, batch_size in [(9, 100), (9, 3), (4, 4), (1, 1)]:
+        found = model.log_likelihood(images[:count], seed=7, batch_size=batch_size)
+        np.testing.assert_allclose(found, reference[:count], rtol=1e-4)
+    drawn = settings != {"levels": 16}
+    assert np.array_equal(model.log_likelihood(images, seed=8), model.log_likelihood(images, seed=7)) != drawn
+    again = model.log_likelihood(images[:1].repeat(2, axis=0), seed=7)
+    assert (again[0] != again[1]) == drawn  # The same image draws other noise in another place.
+
+
+@WITH_LIKELIHOOD
+def test_log_likelihood_takes_images_in_every_form_and_leaves_the_other_random_numbers_alone(model_class, settings):
+    model, whole = untrained(model_class, **settings), np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), "uint8")
+    state, reference = np.asarray(model.seed_generator.state), model.log_likelihood(whole)
+    for images in (as_float(whole), tf.constant(as_float(whole)), as_float(whole).tolist()):
+        np.testing.assert_allclose(model.log_likelihood(images), reference, rtol=1e-5)
+    np.testing.assert_array_equal(model.seed_generator.state, state)
+    assert model.log_likelihood(whole[:0]).shape == (0,)
+
+
+def test_log_likelihood_follows_the_weights_without_compiling_anew():
+    model, images = randomise(untrained(PixelCNN)), some_images(3)
+    before = model.log_likelihood(images)
+    model.ema_network.set_weights([0 * weight for weight in model.ema_network.get_weights()])
+    np.testing.assert_allclose(model.log_likelihood(images), -64 * np.log(16), rtol=1e-5)
+    assert np.abs(before + 64 * np.log(16)).min() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("images", "settings", "message"),
+    [
+        (2 * some_images() - 1, {}, r"images lie in \[-0.9\d*, 0.9\d*\]; expected \[0, 1\]"),
+        (some_images(8, (8, 12, 1)), {}, r"the shape \(8, 8, 12, 1\); expected \(num_images, 8, 8, 1\)"),
+        (some_images(), {"seed": -1}, r"seed is -1; expected a whole number in 0 \.\.\. 4294967295"),
+        (some_images(), {"seed": None}, "seed is None; expected a whole number"),
+        (some_images(), {"batch_size": 0}, "batch_size is 0; expected a whole number"),
+    ],
+    ids=["minus one", "sides", "negative seed", "no seed", "no batch"],
+)
+def test_log_likelihood_refuses_what_it_cannot_take(images, settings, message):
+    with pytest.raises(ValueError, match=message):
+        untrained(PixelCNN).log_likelihood(images, **settings)
 
 
 @pytest.mark.parametrize("name", ["sample_weight", "validation_split", "class_weight"])
@@ -513,6 +580,7 @@ OPTIMIZERS = {
     GAN: dict.fromkeys(ADVERSARIAL, (cosine(1e-3, 1000), 0.0, 0.99)),
     MixtureVAE: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
     VAEGAN: dict.fromkeys(THREE_PLAYERS, (lambda step: 1e-3, 0.5, 0.999)),
+    PixelCNN: {"loss": (warm_up_and_cosine(1e-3, 100, 1000), 0.9, 0.999)},
     Classifier: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
 }
 

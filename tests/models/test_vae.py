@@ -139,7 +139,7 @@ def test_loss_is_the_negative_evidence_lower_bound(integrated):
 def test_importance_weighted_bound_rises_from_the_evidence_lower_bound_to_the_evidence(integrated):
     model, image, log_evidence, gap = integrated
     bounds = {
-        k: np.asarray(model.importance_weighted_bound(np.repeat(image, count, axis=0), k))
+        k: model.log_likelihood(np.repeat(image, count, axis=0), num_samples=k)
         for k, count in [(1, 4000), (5, 4000), (500, 100)]
     }
     error = 4 * float(bounds[1].std()) / math.sqrt(4000)
@@ -153,10 +153,20 @@ def test_importance_weighted_bound_keeps_images_apart():
     model, images = tiny_vae(), np.stack([np.zeros((8, 8, 1)), np.ones((8, 8, 1))]).astype("float32")
     kernel, bias = model.decoder.layers[-1].get_weights()
     model.decoder.layers[-1].set_weights([kernel, bias + 1])  # White pixels are likelier.
-    together = np.asarray(model.importance_weighted_bound(images, 2000))
-    alone = [float(model.importance_weighted_bound(images[i : i + 1], 2000)[0]) for i in range(2)]
+    together = model.log_likelihood(images, num_samples=2000)
+    alone = [float(model.log_likelihood(images[i : i + 1], num_samples=2000)[0]) for i in range(2)]
     np.testing.assert_allclose(together, alone, atol=0.5)
     assert alone[1] - alone[0] > 10
+
+
+def test_bound_takes_100_draws_unless_told_otherwise():
+    model, images = tiny_vae(), np.ones((2, 8, 8, 1), "float32")
+    default, other = model.log_likelihood(images), model.log_likelihood(images, num_samples=50)
+    np.testing.assert_array_equal(model.log_likelihood(images, num_samples=100), default)
+    assert not np.array_equal(other, default)
+    for count in (0, 1.5):
+        with pytest.raises(ValueError, match=f"num_samples is {count}; expected a whole number of at least 1"):
+            model.log_likelihood(images, num_samples=count)
 
 
 def test_gradient_step_lowers_the_loss():

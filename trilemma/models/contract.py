@@ -10,7 +10,7 @@ from keras import ops
 from tqdm.auto import tqdm
 
 from trilemma import backend, noise
-from trilemma.data import check_labels, whole_number
+from trilemma.data import as_float, check_images, check_labels, whole_number
 from trilemma.models.trainable import TrainableModel
 
 
@@ -27,11 +27,13 @@ class GenerativeModel(TrainableModel):
         passes_per_image: network evaluations per generated image (NFE), without guidance given to `generate`.
         takes_guidance: whether `generate` takes the strength of guidance by labels.
         guidance: the strength where `generate` is given none.
+        likelihood: what `log_likelihood` returns, "exact" or "lower bound"; None: the model has none.
     """
 
     passes_per_image = 1
     takes_guidance = False
     guidance = 0.0
+    likelihood = None
 
     def __init__(self, image_shape, seed=None, config=None, **kwargs):
         super().__init__(image_shape, seed, config, **kwargs)
@@ -52,8 +54,8 @@ class GenerativeModel(TrainableModel):
         raise NotImplementedError
 
     def reset_sampling(self):
-        """Forgets what `generate` compiled, after a change of how to sample."""
-        self._compiled_sample = {}
+        """Forgets what `generate` and `log_likelihood` compiled, after a change of how to sample."""
+        self._compiled_functions = {}
 
     def generate(self, num_images, labels=None, guidance=None, seed=None, batch_size=100, progress=False):
         """Generates images batch by batch in one compiled function, in memory bounded by `batch_size`.
@@ -82,16 +84,14 @@ class GenerativeModel(TrainableModel):
             seed = int(keras.random.randint((), 0, 2**31 - 1, seed=self.seed_generator))
         seed = whole_number("seed", seed, 0, 2**32 - 1)
         labels, guidance = self._checked_labels(labels, num_images), self._checked_guidance(guidance)
-        use_xla = self.jit_compile is True
-        if use_xla not in self._compiled_sample:
-            self._compiled_sample[use_xla] = backend.compile_function(self._sample_batch, self.variables, use_xla)
+        sample_batch = self._compile(self._sample_batch)
         batch_size = min(batch_size, num_images)
         images = np.empty((num_images, *self.image_shape), "float32")
         for start in tqdm(range(0, num_images, batch_size), disable=not progress, desc="generate"):
             # The last batch is drawn in full too, since another size would be compiled anew.
             numbers = np.arange(start, start + batch_size)
             chosen = None if labels is None else ops.convert_to_tensor(labels[np.minimum(numbers, num_images - 1)])
-            batch = self._compiled_sample[use_xla](
+            batch = sample_batch(
                 ops.convert_to_tensor(np.uint32(seed)),
                 ops.convert_to_tensor(numbers.astype("uint32")),
                 chosen,
@@ -102,6 +102,64 @@ class GenerativeModel(TrainableModel):
 
     def _sample_batch(self, seed, numbers, labels, guidance):
         return self.sample(functools.partial(noise.standard_normal, seed, numbers), labels, guidance)
+
+    def log_likelihood(self, images, seed=0, batch_size=100, **settings):
+        """log p(images) of a model with a `likelihood`, batch by batch in one compiled function.
+
+        What is drawn for image i, to binarise it or to estimate a bound, depends on the seed and i alone.
+
+        Args:
+            images: uint8, or floats in [0, 1], (num_images, height, width, channels).
+            seed: integer, 0 ... 2^32 - 1.
+            batch_size: images at once, at least 1.
+            **settings: of this model's `_log_likelihood`, such as `num_samples` of a VAE.
+
+        Returns:
+            float32 array (num_images,), nats.
+
+        Raises:
+            ValueError: the model has no likelihood, other images, or a number out of its range.
+        """
+        if self.likelihood is None:
+            raise ValueError(f"{self.name} has no likelihood; choose a model that has one, as a PixelCNN or a VAE.")
+        images = check_images(images, self.image_shape)
+        seed, batch_size = whole_number("seed", seed, 0, 2**32 - 1), whole_number("batch_size", batch_size)
+        compiled = self._compile(self._log_likelihood_of_batch, **settings)
+        batch_size = min(batch_size, max(len(images), 1))
+        results = np.empty(len(images), "float32")
+        for start in range(0, len(images), batch_size):
+            numbers = np.arange(start, start + batch_size)
+            batch = compiled(
+                ops.convert_to_tensor(np.uint32(seed)),
+                ops.convert_to_tensor(numbers.astype("uint32")),
+                ops.convert_to_tensor(as_float(images[np.minimum(numbers, len(images) - 1)])),
+            )
+            results[start : start + batch_size] = ops.convert_to_numpy(batch)[: len(images) - start]
+        return results
+
+    def _log_likelihood(self, images, draw_noise):
+        """log p of one batch, or a bound; traced, so no Python side effects.
+
+        Args:
+            images: float32 (batch, height, width, channels) in [0, 1].
+            draw_noise: as for `sample`.
+
+        Returns:
+            (batch,), nats.
+        """
+        raise NotImplementedError
+
+    def _log_likelihood_of_batch(self, seed, numbers, images, **settings):
+        return self._log_likelihood(images, functools.partial(noise.standard_normal, seed, numbers), **settings)
+
+    def _compile(self, function, **settings):
+        """Compiles a method with these settings, unless that was done before."""
+        use_xla = self.jit_compile is True
+        key = (function.__name__, use_xla, *sorted(settings.items()))
+        if key not in self._compiled_functions:
+            function = functools.partial(function, **settings)
+            self._compiled_functions[key] = backend.compile_function(function, self.variables, use_xla)
+        return self._compiled_functions[key]
 
     def _checked_labels(self, labels, num_images):
         if self.num_classes is None:

@@ -8,6 +8,7 @@ from trilemma.diffusion import samplers, schedules
 from trilemma.diffusion.guidance import guided
 from trilemma.diffusion.unet import build_unet
 from trilemma.models.contract import GenerativeModel, given
+from trilemma.models.trainable import warm_up_and_cosine
 
 
 @keras.saving.register_keras_serializable("trilemma")
@@ -78,12 +79,7 @@ class DDPM(GenerativeModel):
 
     def default_optimizers(self, learning_rate, num_steps):
         """Adam, 500 steps of warm-up, then a cosine down to zero."""
-        warmup_steps = min(500, num_steps // 10)
-        # Keras counts the steps of the decay from the end of the warm-up.
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, num_steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps
-        )
-        return keras.optimizers.Adam(schedule)
+        return keras.optimizers.Adam(warm_up_and_cosine(learning_rate, num_steps))
 
     def players(self):
         return {"loss": (self.network,)}

@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from trilemma.data import whole_number
 from trilemma.models.vae import VAE, bernoulli_nll, log_normal
+from trilemma.noise import uniform_of
 
 
 @keras.saving.register_keras_serializable("trilemma")
@@ -59,8 +60,7 @@ class GaussianMixture(layers.Layer):
             latents (batch, size).
         """
         cumulative = ops.cumsum(ops.softmax(self.logits))
-        uniform = (1 + ops.erf(chance / 2**0.5)) / 2
-        chosen = ops.sum(ops.cast(uniform > cumulative[:-1], "int32"), axis=-1)
+        chosen = ops.sum(ops.cast(uniform_of(chance) > cumulative[:-1], "int32"), axis=-1)
         upper = ops.transpose(ops.take(self._matrices()[0], chosen, axis=0), (0, 2, 1))
         return ops.take(self.means, chosen, axis=0) + ops.solve_triangular(upper, noise[..., None])[..., 0]
 

@@ -11,6 +11,15 @@ from trilemma.data import Batches, check_images, check_labels, make_dataset
 from trilemma.data.folders import ImageFiles
 
 
+def warm_up_and_cosine(learning_rate, num_steps):
+    """A schedule that rises linearly for 500 steps, or a tenth of fewer than 5000, then falls as a cosine to zero."""
+    warmup_steps = min(500, num_steps // 10)
+    # Keras counts the steps of the decay from the end of the warm-up.
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, num_steps - warmup_steps, warmup_target=learning_rate, warmup_steps=warmup_steps
+    )
+
+
 class TrainableModel(backend.Steps, keras.Model):
     """Base class of all models: losses, players, optimizers, the door for images and labels.
 

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import layers, ops
 
+from trilemma import noise
 from trilemma.data import check_sides, whole_number
 from trilemma.models import dcgan
 from trilemma.models.contract import GenerativeModel
@@ -98,6 +99,19 @@ def bernoulli_nll(images, logits):
     return ops.sum(ops.binary_crossentropy(images, logits, from_logits=True), axis=(1, 2, 3))
 
 
+def binarise(images, uniform):
+    """Makes a pixel 1 with its grey value as the probability, 0 otherwise.
+
+    Args:
+        images: floats in [0, 1].
+        uniform: random numbers in [0, 1), of the same shape.
+
+    Returns:
+        float32, of the same shape.
+    """
+    return ops.cast(images > uniform, "float32")
+
+
 @keras.saving.register_keras_serializable("trilemma")
 class VAE(GenerativeModel):
     """Maximises the evidence lower bound of binarised images.
@@ -120,6 +134,7 @@ class VAE(GenerativeModel):
     """
 
     loss_names = ("loss", "reconstruction_loss", "kl_loss")
+    likelihood = "lower bound"
 
     def __init__(self, image_shape=(28, 28, 1), latent_size=2, beta=1.0, architecture="plain", seed=None, **kwargs):
         config = dict(latent_size=latent_size, beta=beta, architecture=architecture)
@@ -152,8 +167,7 @@ class VAE(GenerativeModel):
 
     def binarise(self, images):
         """Draws each pixel as 0 or 1 with its grey value, a float in [0, 1], as the probability of 1."""
-        threshold = keras.random.uniform(ops.shape(images), seed=self.seed_generator)
-        return ops.cast(images > threshold, "float32")
+        return binarise(images, keras.random.uniform(ops.shape(images), seed=self.seed_generator))
 
     def sample_latents(self, mean, log_variance):
         """Draws z ~ N(mean, exp(log_variance)), see `sample_gaussian`."""
@@ -172,22 +186,18 @@ class VAE(GenerativeModel):
             "kl_loss": kl_loss,
         }
 
-    def importance_weighted_bound(self, images, num_samples):
+    def _log_likelihood(self, images, draw_noise, num_samples=100):
         """Lower bound on log p(images) from k = `num_samples` draws of q(z | x); tighter with every draw.
 
-        Burda et al. 2016, equation 8; for k = 1 its expectation is the evidence lower bound.
-
-        Args:
-            images: (batch, height, width, channels) in [0, 1], binarised as in training.
-            num_samples: k, at least 1; `batch * k` latents are decoded at once.
-
-        Returns:
-            (batch,), nats.
+        Burda et al. 2016, equation 8; for k = 1 its expectation is the evidence lower bound. Images are binarised as in
+        training, once, with the seed; `batch_size * k` latents are decoded at once.
         """
-        binary_images = self.binarise(images)
+        num_samples = whole_number("num_samples", num_samples)
+        binary_images = binarise(images, noise.uniform_of(draw_noise(0, self.image_shape)))
         codes = [*self.encoder(binary_images, training=False), binary_images]
         mean, log_variance, binary_images = (ops.repeat(each, num_samples, axis=0) for each in codes)
-        latents = self.sample_latents(mean, log_variance)
+        latent_noise = ops.reshape(draw_noise(1, (num_samples, self.latent_size)), (-1, self.latent_size))
+        latents = mean + ops.exp(0.5 * log_variance) * latent_noise
         log_likelihood = -bernoulli_nll(binary_images, self.decoder(latents, training=False))
         log_ratio = self.log_prior(latents) - log_normal(latents, mean, log_variance)
         log_weights = ops.reshape(log_likelihood + log_ratio, (-1, num_samples))

@@ -11,6 +11,7 @@ from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
 from trilemma.models.gan import GAN
 from trilemma.models.mixture_vae import MixtureVAE
+from trilemma.models.pixelcnn import PixelCNN
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
 from trilemma.models.vae_gan import VAEGAN
@@ -129,6 +130,8 @@ RECIPES = {
     "vae_dcgan": dataclasses.replace(
         _DCGAN, model=VAE, arguments=dict(architecture="dcgan", latent_size=32), learning_rate=1e-3
     ),
+    "pixelcnn": Recipe(PixelCNN, dict(levels=256), epochs=30, batch_size=64),
+    "pixelcnn_binary": Recipe(PixelCNN, dict(levels=2), epochs=30, batch_size=64),
 }
 # What a family does otherwise on one data set: (family, data set) -> fields of its recipe; arguments are added.
 CHANGES = {
