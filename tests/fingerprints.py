@@ -40,6 +40,7 @@ MODELS = {
         dict(latent_size=4, generator_widths=(8, 16), discriminator_widths=(8, 4), num_blocks=1, penalty_weight=100.0),
     ),
     "vae_gan": (VAEGAN, dict(latent_size=4, width=8)),
+    "cvae": (VAE, dict(latent_size=2, num_classes=3)),
     "cgan": (
         GAN,
         dict(latent_size=4, generator_widths=(8,), discriminator_widths=(8,), num_blocks=1, num_classes=3),
@@ -48,7 +49,7 @@ MODELS = {
     "classifier": (Classifier, dict(num_classes=3)),
 }
 GENERATIVE = [name for name in MODELS if name != "classifier"]
-LABELLED = ["cddpm", "cgan", "classifier"]
+LABELLED = ["cvae", "cgan", "cddpm", "classifier"]
 WITH_LIKELIHOOD = ["vae", "mixture_vae", "pixelcnn"]
 SCANNED = ["dcgan", "ddpm", "classifier"]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from trilemma.models import dcgan
+from trilemma.models.mixture_vae import MixtureVAE
 from trilemma.models.vae import VAE, bernoulli_nll, build_decoder, build_encoder, kl_divergence
 
 STANDARD_NORMAL = (0.0, 0.0)
@@ -238,3 +239,47 @@ def test_vae_with_the_decoder_of_the_dcgan_trains_is_saved_and_loaded(tmp_path, 
 def test_unknown_architecture_is_named():
     with pytest.raises(ValueError, match='unknown architecture \'unet\'; expected "plain" or "dcgan"'):
         tiny_vae(architecture="unet")
+
+
+def test_encoder_and_decoder_are_told_the_label_of_their_image(random):
+    model, images = tiny_vae(num_classes=3), random.random((6, 8, 8, 1), "float32")
+    for network in (model.encoder, model.decoder):
+        network.set_weights([0.3 * random.standard_normal(weight.shape) for weight in network.weights])
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    means, logits = (
+        np.asarray(network([np.repeat(x[:1], 6, axis=0), labels]))
+        for network, x in (
+            (keras.Model(model.encoder.inputs, model.encoder.outputs[0]), images),
+            (model.decoder, random.standard_normal((1, 3)).astype("float32")),
+        )
+    )
+    for told in (means, logits):
+        np.testing.assert_allclose(told[:3], told[3:], atol=1e-5)
+        assert min(np.abs(told[i] - told[j]).max() for i, j in ((0, 1), (1, 2), (0, 2))) > 1e-2
+    reconstructed = model([images, labels])
+    mean = np.asarray(model.encoder([images, labels])[0])
+    expected = 1 / (1 + np.exp(-np.asarray(model.decoder([mean, labels]))))
+    np.testing.assert_allclose(reconstructed, expected, atol=1e-5)
+
+
+def test_conditional_vae_learns_the_picture_of_each_class():
+    labels = np.arange(90) % 3
+    images = (labels / 2)[:, None, None, None] * np.ones((1, 8, 8, 1))
+    model = tiny_vae(num_classes=3)
+    model.compile(keras.optimizers.Adam(1e-2))
+    model.fit(images, labels, batch_size=90, epochs=120, verbose=0)
+    drawn = model.generate(6, labels=[2, 0, 1, 1, 0, 2], seed=0).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(drawn, [1, 0, 0.5, 0.5, 0, 1], atol=0.1)
+    right, wrong = (model.evaluate(images, each, verbose=0)[0] for each in (labels, (labels + 1) % 3))
+    assert right < wrong - 5
+
+
+def test_labels_are_for_the_plain_networks_and_the_standard_prior():
+    with pytest.raises(ValueError, match='num_classes is 3; the architecture "dcgan" takes no labels'):
+        tiny_vae(num_classes=3, architecture="dcgan")
+    with pytest.raises(ValueError, match="num_classes is 3; a fitted prior has no classes"):
+        MixtureVAE((8, 8, 1), num_classes=3)
+    with pytest.raises(ValueError, match="the teacher is a VAE with.*'num_classes': 3"):
+        MixtureVAE((8, 8, 1), latent_size=3).learn_from(tiny_vae(num_classes=3))
+    with pytest.raises(ValueError, match="has no likelihood"):
+        tiny_vae(num_classes=3).log_likelihood(np.zeros((1, 8, 8, 1)))

@@ -16,6 +16,7 @@ FROZEN = {
     "classifier2": ("Classifier", {"architecture": "residual"}, 10, 128, 1e-3, False, None, None),
     "vae2": ("VAE", {"latent_size": 2}, 6, 128, 1e-3, False, None, None),
     "vae": ("VAE", {"latent_size": 32}, 60, 128, 1e-3, False, None, None),
+    "cvae": ("VAE", {"latent_size": 32}, 60, 128, 1e-3, False, None, None),
     "mixture_vae": ("MixtureVAE", {"latent_size": 32}, 20, 256, 5e-3, False, "vae", None),
     "dcgan": ("DCGAN", {}, 6, 64, 2e-4, True, None, None),
     "dcgan2": ("DCGAN", {"latent_size": 2}, 6, 64, 2e-4, True, None, None),
@@ -53,7 +54,7 @@ SHAPES = {
 
 # Nothing tells 1,000 modes apart: they have no names.
 PAIRS = [(family, data_set) for family in FROZEN for data_set in SHAPES]
-LABELLED = ("classifier", "classifier2", "cgan", "cddpm")
+LABELLED = ("classifier", "classifier2", "cvae", "cgan", "cddpm")
 PAIRS = [pair for pair in PAIRS if pair not in {(family, "stacked_mnist") for family in LABELLED}]
 
 
@@ -65,7 +66,7 @@ def test_recipe_is_the_one_of_the_table(family, data_set):
     assert found == FROZEN_CHANGES.get((family, data_set), FROZEN[family])
     seed = 1 if family == "classifier2" else 0  # The second evaluator starts elsewhere.
     assert (recipe.seed, recipe.family, recipe.data_set) == (seed, family, data_set)
-    assert recipe.conditional == (family in ("cddpm", "cgan"))
+    assert recipe.conditional == (family in ("cvae", "cgan", "cddpm"))
 
 
 def test_the_table_holds_every_recipe():

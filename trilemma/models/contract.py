@@ -16,7 +16,7 @@ from trilemma.models.trainable import TrainableModel
 
 def given(*inputs):
     """What goes into a network: the inputs that are not None, such as labels; a list where there are several."""
-    inputs = [each for each in inputs if each is not None]
+    inputs = [ops.convert_to_tensor(each) for each in inputs if each is not None]
     return inputs[0] if len(inputs) == 1 else inputs
 
 

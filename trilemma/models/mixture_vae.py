@@ -83,6 +83,8 @@ class MixtureVAE(VAE):
     """
 
     def __init__(self, image_shape=(28, 28, 1), latent_size=2, num_components=100, beta=1.0, seed=None, **kwargs):
+        if kwargs.get("num_classes") is not None:
+            raise ValueError(f"num_classes is {kwargs['num_classes']}; a fitted prior has no classes. Leave it out.")
         super().__init__(image_shape, latent_size, beta, seed=seed, **kwargs)
         self.config["num_components"] = whole_number("num_components", num_components)
         with self.precision():
@@ -98,9 +100,9 @@ class MixtureVAE(VAE):
             The model itself.
 
         Raises:
-            ValueError: the teacher is no VAE of the same image_shape, latent_size and architecture.
+            ValueError: the teacher is no VAE of the same image_shape, latent_size and architecture, without classes.
         """
-        wanted = {key: self.config[key] for key in ("image_shape", "latent_size", "architecture")}
+        wanted = {key: self.config[key] for key in ("image_shape", "latent_size", "architecture", "num_classes")}
         found = {key: getattr(teacher, "config", {}).get(key) for key in wanted}
         if type(teacher) is not VAE or found != wanted:
             raise ValueError(f"the teacher is a {type(teacher).__name__} with {found}; expected a VAE with {wanted}.")

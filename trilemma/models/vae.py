@@ -8,20 +8,21 @@ from keras import layers, ops
 from trilemma import noise
 from trilemma.data import check_sides, whole_number
 from trilemma.models import dcgan
-from trilemma.models.contract import GenerativeModel
+from trilemma.models.contract import GenerativeModel, given
 
 
-def build_encoder(image_shape, latent_size):
-    """Strided convolutions from an image to the Gaussian q(z | x).
+def build_encoder(image_shape, latent_size, num_classes=None):
+    """Strided convolutions from an image to the Gaussian q(z | x), or q(z | x, y).
 
     Returns:
-        A Functional model: images (batch, height, width, channels) in [0, 1] -> mean and log_variance, each
-        (batch, latent_size), float32.
+        A Functional model: images (batch, height, width, channels) in [0, 1], or, with num_classes, [images, labels
+        (batch,)] -> mean and log_variance, each (batch, latent_size), float32.
     """
     images = layers.Input(image_shape, name="images")
     x = layers.Conv2D(32, 3, strides=2, padding="same", activation="silu")(images)
     x = layers.Conv2D(64, 3, strides=2, padding="same", activation="silu")(x)
-    return _with_gaussian(images, layers.Dense(256, activation="silu")(layers.Flatten()(x)), latent_size)
+    inputs, x = _with_labels(images, layers.Flatten()(x), num_classes)
+    return _with_gaussian(inputs, layers.Dense(256, activation="silu")(x), latent_size)
 
 
 def build_mirrored_encoder(image_shape, latent_size, width=64):
@@ -37,27 +38,36 @@ def build_mirrored_encoder(image_shape, latent_size, width=64):
     return _with_gaussian(mirrored.input, layers.Flatten()(features), latent_size)
 
 
+def _with_labels(inputs, x, num_classes):
+    """Appends what an image shows, one number per class, to features x; the inputs then hold the labels too."""
+    if num_classes is None:
+        return inputs, x
+    labels = layers.Input((), dtype="int32", name="labels")
+    return [inputs, labels], layers.Concatenate()([x, ops.one_hot(labels, num_classes)])
+
+
 def _with_gaussian(images, x, latent_size):
     mean = layers.Dense(latent_size, dtype="float32", name="mean")(x)
     log_variance = layers.Dense(latent_size, dtype="float32", name="log_variance")(x)
     return keras.Model(images, [mean, log_variance], name="encoder")
 
 
-def build_decoder(image_shape, latent_size):
-    """Transposed convolutions from latents to the logits of p(x | z).
+def build_decoder(image_shape, latent_size, num_classes=None):
+    """Transposed convolutions from latents to the logits of p(x | z), or p(x | z, y).
 
     Returns:
-        A Functional model: latents (batch, latent_size) -> logits (batch, height, width, channels), float32;
-        their sigmoid is the probability that a pixel is on.
+        A Functional model: latents (batch, latent_size), or, with num_classes, [latents, labels (batch,)] -> logits
+        (batch, height, width, channels), float32; their sigmoid is the probability that a pixel is on.
     """
     height, width, channels = image_shape
     latents = layers.Input((latent_size,), name="latents")
-    x = layers.Dense(256, activation="silu")(latents)
+    inputs, x = _with_labels(latents, latents, num_classes)
+    x = layers.Dense(256, activation="silu")(x)
     x = layers.Dense(height // 4 * (width // 4) * 64, activation="silu")(x)
     x = layers.Reshape((height // 4, width // 4, 64))(x)
     x = layers.Conv2DTranspose(32, 4, strides=2, padding="same", activation="silu")(x)
     logits = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", dtype="float32", name="logits")(x)
-    return keras.Model(latents, logits, name="decoder")
+    return keras.Model(inputs, logits, name="decoder")
 
 
 def kl_divergence(mean, log_variance):
@@ -127,21 +137,37 @@ class VAE(GenerativeModel):
             the article's loss.
         architecture: "plain", the networks of this file; or "dcgan", the DCGAN's generator as the decoder and an
             encoder that mirrors its discriminator.
+        num_classes: learn from labels, and draw by them; None for a model without. Of the plain networks. Both
+            encoder and decoder are told (Sohn et al. 2015), so that a code holds what the label leaves open.
         seed: integer that makes latents and binarisation repeatable.
 
     Raises:
-        ValueError: unknown architecture, or sides that are not divisible by 4.
+        ValueError: unknown architecture, labels for that of the DCGAN, or sides that are not divisible by 4.
     """
 
     loss_names = ("loss", "reconstruction_loss", "kl_loss")
     likelihood = "lower bound"
 
-    def __init__(self, image_shape=(28, 28, 1), latent_size=2, beta=1.0, architecture="plain", seed=None, **kwargs):
-        config = dict(latent_size=latent_size, beta=beta, architecture=architecture)
+    def __init__(
+        self,
+        image_shape=(28, 28, 1),
+        latent_size=2,
+        beta=1.0,
+        architecture="plain",
+        num_classes=None,
+        seed=None,
+        **kwargs,
+    ):
+        config = dict(latent_size=latent_size, beta=beta, architecture=architecture, num_classes=num_classes)
         super().__init__(image_shape, seed, config, **kwargs)
         check_sides(image_shape, 4)
         if architecture not in ("plain", "dcgan"):
             raise ValueError(f'unknown architecture {architecture!r}; expected "plain" or "dcgan".')
+        if num_classes is not None:
+            self.num_classes = whole_number("num_classes", num_classes)
+            self.likelihood = None  # The bound would be on log p(x | y).
+            if architecture == "dcgan":
+                raise ValueError(f'num_classes is {num_classes}; the architecture "dcgan" takes no labels.')
         self.latent_size = whole_number("latent_size", latent_size)
         self.beta = beta
         with self.precision():
@@ -149,14 +175,15 @@ class VAE(GenerativeModel):
                 self.encoder = build_mirrored_encoder(image_shape, self.latent_size)
                 self.decoder = dcgan.build_generator(image_shape, self.latent_size, activation=None)
             else:
-                self.encoder = build_encoder(image_shape, self.latent_size)
-                self.decoder = build_decoder(image_shape, self.latent_size)
+                self.encoder = build_encoder(image_shape, self.latent_size, self.num_classes)
+                self.decoder = build_decoder(image_shape, self.latent_size, self.num_classes)
         self.networks = {"encoder": (self.encoder,), "decoder": (self.decoder,)}
 
-    def call(self, images, training=False):
-        """Reconstructs images through the mean of q(z | x): [0, 1] -> probabilities in [0, 1]."""
-        mean, _ = self.encoder(images, training=training)
-        return ops.sigmoid(self.decoder(mean, training=training))
+    def call(self, inputs, training=False):
+        """Reconstructs images, or [images, labels], through the mean of q(z | x): [0, 1] -> probabilities in [0, 1]."""
+        labels = None if self.num_classes is None else inputs[1]
+        mean, _ = self.encoder(inputs, training=training)
+        return ops.sigmoid(self.decoder(given(mean, labels), training=training))
 
     def default_optimizers(self, learning_rate, num_steps):
         """Adam with a cosine down to zero."""
@@ -176,8 +203,8 @@ class VAE(GenerativeModel):
     def compute_losses(self, images, labels, training):
         """Negative evidence lower bound (Kingma & Welling 2014, equation 3) and its two parts, in nats per image."""
         binary_images = self.binarise(images)
-        mean, log_variance = self.encoder(binary_images, training=training)
-        logits = self.decoder(self.sample_latents(mean, log_variance), training=training)
+        mean, log_variance = self.encoder(given(binary_images, labels), training=training)
+        logits = self.decoder(given(self.sample_latents(mean, log_variance), labels), training=training)
         reconstruction_loss = ops.mean(bernoulli_nll(binary_images, logits))
         kl_loss = ops.mean(kl_divergence(mean, log_variance))
         return {
@@ -209,4 +236,4 @@ class VAE(GenerativeModel):
 
     def sample(self, draw_noise, labels=None, guidance=None):
         latents = draw_noise(0, (self.latent_size,))
-        return ops.sigmoid(self.decoder(latents, training=False))
+        return ops.sigmoid(self.decoder(given(latents, labels), training=False))

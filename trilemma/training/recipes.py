@@ -100,6 +100,7 @@ RECIPES = {
     "classifier2": Recipe(Classifier, dict(architecture="residual"), epochs=10, seed=1),
     "vae2": Recipe(VAE, dict(latent_size=2), epochs=6),
     "vae": _VAE,
+    "cvae": dataclasses.replace(_VAE, conditional=True),
     "mixture_vae": Recipe(
         MixtureVAE, dict(latent_size=32), teacher="vae", epochs=20, batch_size=256, learning_rate=5e-3
     ),
