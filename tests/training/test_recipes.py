@@ -29,8 +29,8 @@ FROZEN = {
     "student2": ("Student", {"ema_decay": 0.99, "sampler": {"num_steps": 2}}, 12, 64, 1e-3, False, "ddpm", "student"),
     "student1": ("Student", {"ema_decay": 0.99, "sampler": {"num_steps": 1}}, 12, 64, 1e-3, False, "ddpm", "student"),
     "ddgan": ("DDGAN", {}, 60, 256, 2e-4, False, None, None),
-    "vae_gan": ("VAEGAN", {}, 6, 64, 2e-4, True, None, None),
-    "vae_dcgan": ("VAE", {"architecture": "dcgan", "latent_size": 32}, 6, 64, 1e-3, True, None, None),
+    "vae_gan": ("VAEGAN", {}, 6, 64, 2e-4, False, None, None),
+    "vae_dcgan": ("VAE", {"architecture": "dcgan", "latent_size": 32}, 6, 64, 1e-3, False, None, None),
 }
 LONG_STEPS = {
     "discriminator_width": 128, "minibatch_deviation": True, "training_timesteps": (1, 2, 2, 3, 3, 3, 4, 4),
