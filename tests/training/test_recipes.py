@@ -32,8 +32,8 @@ FROZEN = {
     "student2": ("Student", {"ema_decay": 0.99, "sampler": {"num_steps": 2}}, 12, 64, 1e-3, False, "ddpm", "student"),
     "student1": ("Student", {"ema_decay": 0.99, "sampler": {"num_steps": 1}}, 12, 64, 1e-3, False, "ddpm", "student"),
     "ddgan": ("DDGAN", {}, 60, 256, 2e-4, False, None, None),
-    "vae_gan": ("VAEGAN", {}, 6, 64, 2e-4, True, None, None),
-    "vae_dcgan": ("VAE", {"architecture": "dcgan", "latent_size": 32}, 6, 64, 1e-3, True, None, None),
+    "vae_gan": ("VAEGAN", {}, 6, 64, 2e-4, False, None, None),
+    "vae_dcgan": ("VAE", {"architecture": "dcgan", "latent_size": 32}, 6, 64, 1e-3, False, None, None),
     "pixelcnn": ("PixelCNN", {"levels": 256}, 30, 64, 1e-3, False, None, None),
     "pixelcnn_binary": ("PixelCNN", {"levels": 2}, 30, 64, 1e-3, False, None, None),
 }

@@ -126,11 +126,9 @@ RECIPES = {
     "student2": _sampled(_STUDENT, "student", num_steps=2),
     "student1": _sampled(_STUDENT, "student", num_steps=1),
     "ddgan": Recipe(DDGAN, epochs=60, batch_size=256, learning_rate=2e-4),
-    # Beside the dcgan, of the same decoder, epochs and batches: what the hybrid is compared with.
-    "vae_gan": dataclasses.replace(_DCGAN, model=VAEGAN),
-    "vae_dcgan": dataclasses.replace(
-        _DCGAN, model=VAE, arguments=dict(architecture="dcgan", latent_size=32), learning_rate=1e-3
-    ),
+    # As many epochs and steps as the dcgan, and its decoder: the hybrid, and the VAE that it is compared with.
+    "vae_gan": Recipe(VAEGAN, epochs=6, batch_size=64, learning_rate=2e-4),
+    "vae_dcgan": Recipe(VAE, dict(architecture="dcgan", latent_size=32), epochs=6, batch_size=64),
     "pixelcnn": Recipe(PixelCNN, dict(levels=256), epochs=30, batch_size=64),
     "pixelcnn_binary": Recipe(PixelCNN, dict(levels=2), epochs=30, batch_size=64),
 }
