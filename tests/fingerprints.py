@@ -50,7 +50,7 @@ MODELS = {
 }
 GENERATIVE = [name for name in MODELS if name != "classifier"]
 LABELLED = ["cvae", "cgan", "cddpm", "classifier"]
-WITH_LIKELIHOOD = ["vae", "mixture_vae", "pixelcnn"]
+WITH_LIKELIHOOD = ["vae", "mixture_vae", "ddpm", "pixelcnn"]
 SCANNED = ["dcgan", "ddpm", "classifier"]
 
 

@@ -37,7 +37,7 @@ SETTINGS = {
 PASSES = {
     VAE: 1, DCGAN: 1, DDPM: 3, Student: 4, DDGAN: 2, GAN: 1, MixtureVAE: 1, VAEGAN: 1, PixelCNN: 64,
 }  # fmt: skip
-LIKELIHOODS = {VAE: "lower bound", MixtureVAE: "lower bound", PixelCNN: "exact"}
+LIKELIHOODS = {VAE: "lower bound", MixtureVAE: "lower bound", DDPM: "lower bound", PixelCNN: "exact"}
 ADVERSARIAL = ("generator_loss", "discriminator_loss")
 THREE_PLAYERS = ("encoder_loss", "decoder_loss", "discriminator_loss")
 ALL_GENERATIVE = pytest.mark.parametrize("model_class", list(PASSES))

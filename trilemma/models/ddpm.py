@@ -6,6 +6,7 @@ from keras import ops
 from trilemma.data import whole_number
 from trilemma.diffusion import samplers, schedules
 from trilemma.diffusion.guidance import guided
+from trilemma.diffusion.likelihood import lower_bound
 from trilemma.diffusion.unet import build_unet
 from trilemma.models.contract import GenerativeModel, given
 from trilemma.models.trainable import warm_up_and_cosine
@@ -59,6 +60,7 @@ class DDPM(GenerativeModel):
         self.schedule = schedules.make_schedule(schedule, num_timesteps)
         self.prediction = prediction
         self.num_classes = None if num_classes is None else whole_number("num_classes", num_classes)
+        self.likelihood = "lower bound" if num_classes is None else None  # Or it would be one on log p(x | y).
         self.takes_guidance = num_classes is not None
         self.label_dropout = label_dropout
         self.ema_decay = ema_decay
@@ -157,6 +159,11 @@ class DDPM(GenerativeModel):
             **arguments,
         )
         return ops.clip((images + 1) / 2, 0.0, 1.0)
+
+    def _log_likelihood(self, images, draw_noise):
+        """See `likelihood.lower_bound`, of images rounded to 256 grey levels; T passes, whatever the sampler is."""
+        images = 2 * ops.round(255 * images) / 255 - 1
+        return lower_bound(self._predict_noise, self.schedule, images, lambda t: draw_noise(t, self.image_shape))
 
     def _predict_noise(self, noisy_images, timesteps, labels=None):
         output = self.ema_network(given(noisy_images, timesteps, labels), training=False)

@@ -60,6 +60,7 @@ class Student(DDPM):
         for name in ("prediction", "num_classes", "label_dropout"):
             del self.config[name]
         self.config["most_steps"] = most_steps
+        self.likelihood = None  # Its long steps are none of the bound's.
         # The timesteps at which the teacher's steps start and end, rising from 0.
         self._stops = np.append(samplers.spaced_timesteps(self.schedule.num_timesteps, 2 * most_steps), 0)[::-1]
         self._teacher = None
