@@ -136,7 +136,8 @@ class DDPM(GenerativeModel):
         if guidance != 0:
             self._checked_guidance(guidance)
         self.guidance = guidance
-        self.config["sampler"] = dict(name=name, num_steps=num_steps, power=power, eta=eta, guidance=guidance)
+        self.config["sampler"] = dict(name=name, num_steps=num_steps, power=power, eta=eta)
+        self.config["sampler"] |= {"guidance": guidance} if guidance else {}
         self.passes_per_image = len(self._timesteps()) * (2 if guidance else 1)
         self.reset_sampling()
         return self
