@@ -15,7 +15,7 @@ from trilemma.evaluation import scoreboard
 from trilemma.records import change_results, environment
 from trilemma.training import pretrained, recipes
 
-NUM_IMAGES = 2000
+NUM_IMAGES = 1000
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 BATCH_SIZE, NUM_BATCHES, ROUNDS = 100, 2, 7  # of the measured cost
 
