@@ -111,9 +111,9 @@ def test_index_tells_the_history_of_a_file(shipped_vae):
         "minutes": {"a test": 1.5},
         "epoch": 20,
         "recipe": {
-            "model": "VAE", "arguments": {"image_shape": [8, 8, 1], "latent_size": 2}, "epochs": 20, "batch_size": 128,
-            "learning_rate": 1e-3, "jit_compile": False, "teacher": None, "weights": None, "seed": 0, "family": "vae",
-            "data_set": "mnist",
+            "model": "VAE", "arguments": {"image_shape": [8, 8, 1], "latent_size": 2}, "conditional": False,
+            "epochs": 20, "batch_size": 128, "learning_rate": 1e-3, "jit_compile": False, "teacher": None,
+            "weights": None, "seed": 0, "family": "vae", "data_set": "mnist",
         },
     }  # fmt: skip
 

@@ -78,9 +78,10 @@ def timed_generate(model, num_images, seed=0, batch_size=100, progress=False, la
         images: float32 (num_images, height, width, channels).
         seconds: float.
     """
-    model.generate(batch_size, None if labels is None else labels[:batch_size], seed=seed, batch_size=batch_size)
+    first = None if labels is None else labels[:batch_size]
+    model.generate(batch_size, labels=first, seed=seed, batch_size=batch_size)
     start = time.perf_counter()
-    images = model.generate(num_images, labels, seed=seed, batch_size=batch_size, progress=progress)
+    images = model.generate(num_images, labels=labels, seed=seed, batch_size=batch_size, progress=progress)
     return images, time.perf_counter() - start
 
 
