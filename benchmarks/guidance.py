@@ -38,7 +38,8 @@ def joined(known, name, seed, scores, cost):
     """What the file holds, with the scores of one more seed: strength -> scores."""
     weights = pretrained.pretrained_index()[recipes.get_recipe(name).weights_name]["sha256"]
     row = known.get(name, {})
-    runs = row.get("runs", {}) if row.get("weights_sha256") == weights else {}
+    keeps = (row.get("weights_sha256"), row.get("num_images")) == (weights, NUM_IMAGES)
+    runs = row.get("runs", {}) if keeps else {}
     runs = {key: [*(run for run in runs.get(key, []) if run["seed"] != seed), found] for key, found in scores.items()}
     runs = {key: sorted(each, key=lambda run: run["seed"]) for key, each in runs.items()}
     seeds = [run["seed"] for run in runs[str(STRENGTHS[0])]]

@@ -323,6 +323,12 @@ def test_impossible_guidance_is_refused(guidance):
         conditional_ddpm().generate(1, labels=0, guidance=guidance)
 
 
+@pytest.mark.parametrize("label_dropout", [-0.1, 1.0, float("nan")])
+def test_impossible_share_of_withheld_labels_is_refused(label_dropout):
+    with pytest.raises(ValueError, match=f"label_dropout is {label_dropout}; expected a share"):
+        conditional_ddpm(label_dropout=label_dropout)
+
+
 def test_guidance_without_classes_is_refused():
     with pytest.raises(ValueError, match="takes no guidance"):
         tiny_ddpm().use_sampler(guidance=1.0)

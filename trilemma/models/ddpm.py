@@ -62,6 +62,8 @@ class DDPM(GenerativeModel):
         self.num_classes = None if num_classes is None else whole_number("num_classes", num_classes)
         self.likelihood = "lower bound" if num_classes is None else None  # Or it would be one on log p(x | y).
         self.takes_guidance = num_classes is not None
+        if not 0 <= label_dropout < 1:
+            raise ValueError(f"label_dropout is {label_dropout}; expected a share of at least 0 and below 1.")
         self.label_dropout = label_dropout
         self.ema_decay = ema_decay
         with self.precision():
