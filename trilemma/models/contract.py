@@ -20,6 +20,23 @@ def given(*inputs):
     return inputs[0] if len(inputs) == 1 else inputs
 
 
+def with_labels(inputs, x, num_classes):
+    """Tells a network what an image shows: one number per class, appended to features x (batch, size).
+
+    Args:
+        inputs: the network's input so far.
+        x: features that come from it, or the input itself.
+        num_classes: None leaves both as they are.
+
+    Returns:
+        The inputs, then a list with the labels (batch,); the features.
+    """
+    if num_classes is None:
+        return inputs, x
+    labels = keras.layers.Input((), dtype="int32", name="labels")
+    return [inputs, labels], keras.layers.Concatenate()([x, ops.one_hot(labels, num_classes)])
+
+
 class GenerativeModel(TrainableModel):
     """Base class of models that draw images; a model adds `sample`.
 

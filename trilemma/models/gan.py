@@ -10,7 +10,7 @@ from keras import layers, ops
 from trilemma.data import check_sides, whole_number
 from trilemma.models import dcgan
 from trilemma.models.adversarial import RELATIVISTIC_LOSS_NAMES, gradient_penalty, relativistic_losses
-from trilemma.models.contract import GenerativeModel, given
+from trilemma.models.contract import GenerativeModel, given, with_labels
 
 
 def _leak(x):
@@ -49,11 +49,9 @@ def build_generator(image_shape, latent_size, widths, num_blocks, num_classes=No
         channels), float32, about [-1, 1].
     """
     coarsest = [side // 2 ** (len(widths) - 1) for side in image_shape[:2]]
-    inputs = latents = layers.Input((latent_size,), name="latents")
-    if num_classes is not None:
-        labels = layers.Input((), dtype="int32", name="labels")
-        inputs, latents = [latents, labels], layers.Concatenate()([latents, ops.one_hot(labels, num_classes)])
-    x = layers.Dense(coarsest[0] * coarsest[1] * widths[-1])(latents)
+    latents = layers.Input((latent_size,), name="latents")
+    inputs, x = with_labels(latents, latents, num_classes)
+    x = layers.Dense(coarsest[0] * coarsest[1] * widths[-1])(x)
     x = layers.Reshape((*coarsest, widths[-1]))(x)
     for level in reversed(range(len(widths))):
         for _ in range(num_blocks):

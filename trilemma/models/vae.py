@@ -8,7 +8,7 @@ from keras import layers, ops
 from trilemma import noise
 from trilemma.data import check_sides, whole_number
 from trilemma.models import dcgan
-from trilemma.models.contract import GenerativeModel, given
+from trilemma.models.contract import GenerativeModel, given, with_labels
 
 
 def build_encoder(image_shape, latent_size, num_classes=None):
@@ -21,7 +21,7 @@ def build_encoder(image_shape, latent_size, num_classes=None):
     images = layers.Input(image_shape, name="images")
     x = layers.Conv2D(32, 3, strides=2, padding="same", activation="silu")(images)
     x = layers.Conv2D(64, 3, strides=2, padding="same", activation="silu")(x)
-    inputs, x = _with_labels(images, layers.Flatten()(x), num_classes)
+    inputs, x = with_labels(images, layers.Flatten()(x), num_classes)
     return _with_gaussian(inputs, layers.Dense(256, activation="silu")(x), latent_size)
 
 
@@ -36,14 +36,6 @@ def build_mirrored_encoder(image_shape, latent_size, width=64):
     mirrored = dcgan.build_discriminator(image_shape, width, batch_normalization=False)
     features = mirrored.get_layer("features").output
     return _with_gaussian(mirrored.input, layers.Flatten()(features), latent_size)
-
-
-def _with_labels(inputs, x, num_classes):
-    """Appends what an image shows, one number per class, to features x; the inputs then hold the labels too."""
-    if num_classes is None:
-        return inputs, x
-    labels = layers.Input((), dtype="int32", name="labels")
-    return [inputs, labels], layers.Concatenate()([x, ops.one_hot(labels, num_classes)])
 
 
 def _with_gaussian(images, x, latent_size):
@@ -61,7 +53,7 @@ def build_decoder(image_shape, latent_size, num_classes=None):
     """
     height, width, channels = image_shape
     latents = layers.Input((latent_size,), name="latents")
-    inputs, x = _with_labels(latents, latents, num_classes)
+    inputs, x = with_labels(latents, latents, num_classes)
     x = layers.Dense(256, activation="silu")(x)
     x = layers.Dense(height // 4 * (width // 4) * 64, activation="silu")(x)
     x = layers.Reshape((height // 4, width // 4, 64))(x)

@@ -112,7 +112,7 @@ def is_outdated(name):
         return False
     # A recipe that was recorded before a field was added had what is the default now.
     defaults = {field.name: field.default for field in dataclasses.fields(recipes.Recipe)}
-    return {**defaults, **trained} != {**defaults, **json.loads(json.dumps(recipes.get_recipe(name).describe()))}
+    return {**defaults, **trained} != json.loads(json.dumps(recipes.get_recipe(name).describe()))
 
 
 def save_pretrained(name, model, **history):
