@@ -354,7 +354,8 @@ def test_other_labels_are_refused_at_the_door(labels, message):
 
 # Images of grey values, which are binarised, so that noise matters to every one of them.
 WITH_LIKELIHOOD = pytest.mark.parametrize(
-    ("model_class", "settings"), [(VAE, {}), (MixtureVAE, {}), (PixelCNN, {"levels": 2}), (PixelCNN, {"levels": 16})]
+    ("model_class", "settings"),
+    [(VAE, {}), (MixtureVAE, {}), (DDPM, {}), (PixelCNN, {"levels": 2}), (PixelCNN, {"levels": 16})],
 )
 
 
