@@ -110,9 +110,9 @@ def is_outdated(name):
     trained = pretrained_index()[name].get("recipe")
     if trained is None:
         return False
-    # A recipe that was recorded before a field was added had what is the default now.
-    defaults = {field.name: field.default for field in dataclasses.fields(recipes.Recipe)}
-    return {**defaults, **trained} != json.loads(json.dumps(recipes.get_recipe(name).describe()))
+    # A recipe recorded before a field was added had what is the default now; fields that are gone do not count.
+    recorded = {field.name: trained.get(field.name, field.default) for field in dataclasses.fields(recipes.Recipe)}
+    return recorded != json.loads(json.dumps(recipes.get_recipe(name).describe()))
 
 
 def save_pretrained(name, model, **history):

@@ -56,7 +56,7 @@ def prepare(recipe, num_steps):
     model = recipe.build()
     if recipe.teacher is not None:
         model.learn_from(pretrained.load_pretrained(f"{recipe.teacher}_{recipe.data_set}"))
-    model.compile(model.default_optimizers(recipe.learning_rate, num_steps), jit_compile=recipe.jit_compile)
+    model.compile(model.default_optimizers(recipe.learning_rate, num_steps))
     return model
 
 
