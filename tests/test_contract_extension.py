@@ -1,5 +1,6 @@
 """A family of models and a data set that are not of this package: one entry each, and everything works with them."""
 
+import dataclasses
 import json
 import math
 import sys
@@ -156,7 +157,8 @@ def test_a_new_family_and_a_new_data_set_do_all_that_the_others_do(extended, run
 
 
 def test_other_families_train_on_the_new_data_set(extended, run, monkeypatch):
-    monkeypatch.setitem(recipes.CHANGES, ("vae2", "halves"), dict(batch_size=10, epochs=1))
+    short = dataclasses.replace(recipes.RECIPES["vae2"], batch_size=10, epochs=1)
+    monkeypatch.setitem(recipes.CHANGES, ("vae2", "halves"), short)
     run("train", "vae2_halves", "--verbose", "2")
     assert load_pretrained("vae2_halves").generate(2, seed=0).shape == (2, *SHAPE)
 
