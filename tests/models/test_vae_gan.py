@@ -11,6 +11,7 @@ from trilemma.models.vae import VAE
 from trilemma.models.vae_gan import VAEGAN, feature_nll, with_features
 
 NETWORKS = ("encoder", "decoder", "discriminator")
+VARIANCE = 2.5  # of the features
 
 
 def tiny(**settings):
@@ -66,14 +67,14 @@ def terms_of_the_paper(model, images):
     decoded = model.decoder(tf.concat([mean + deviation * first, second], 0), training=True)
     real, features = model.discriminator(2 * images - 1, training=True)
     generated, decoded_features = model.discriminator(decoded, training=True)
-    distance = tf.reduce_sum((features - decoded_features[: len(images)]) ** 2, axis=(1, 2, 3)) / 2
+    distance = tf.reduce_sum((features - decoded_features[: len(images)]) ** 2, axis=(1, 2, 3)) / (2 * VARIANCE)
     lead = tf.concat([real, real], 0) - generated
     return tf.reduce_mean(kl), tf.reduce_mean(distance), tf.reduce_mean(tf.math.softplus(lead)), lead
 
 
 def test_every_network_steps_along_its_line_of_algorithm_1():
     images, gamma = some_images(), 0.7
-    model, expected = awake(tiny(gamma=gamma)), {}
+    model, expected = awake(tiny(gamma=gamma, feature_variance=VARIANCE)), {}
     with tf.GradientTape(persistent=True) as tape:
         kl, distance, adversarial, lead = terms_of_the_paper(model, tf.constant(images))
         lines = {
@@ -82,7 +83,7 @@ def test_every_network_steps_along_its_line_of_algorithm_1():
             "discriminator": tf.reduce_mean(tf.math.softplus(-lead)),
         }
     expected = {name: tape.gradient(loss, getattr(model, name).trainable_variables) for name, loss in lines.items()}
-    for name, found in steps(awake(tiny(gamma=gamma)), images).items():
+    for name, found in steps(awake(tiny(gamma=gamma, feature_variance=VARIANCE)), images).items():
         largest = max(float(np.abs(step).max()) for step in expected[name])
         assert largest > 1e-3
         for one, other in zip(found, expected[name], strict=True):
@@ -144,7 +145,7 @@ def test_draws_from_the_prior_count_for_decoder_and_discriminator_alone(monkeypa
 
 def test_losses_of_hand_made_networks_are_in_closed_form(monkeypatch):
     """Codes, logits and features are single numbers here, so every loss can be written down."""
-    model = tiny(latent_size=1, gamma=0.25)
+    model = tiny(latent_size=1, gamma=0.25, feature_variance=VARIANCE)
     levels = np.array([0.25, 1.0], "float32")
     images = levels[:, None, None, None] * np.ones((1, 8, 8, 1), "float32")
     noise = iter([np.array([[0.5], [-1.0]], "float32"), np.array([[2.0], [3.0]], "float32")])
@@ -163,7 +164,7 @@ def test_losses_of_hand_made_networks_are_in_closed_form(monkeypatch):
     rebuilt = np.array([1.0 + 2.0 * 0.5, -2.0 + 0.5 * -1.0]) / 8
     drawn = np.array([2.0, 3.0]) / 8
     kl = np.mean([(1 + 4 - 1 - np.log(4)) / 2, (4 + 0.25 - 1 - np.log(0.25)) / 2])
-    distance = np.mean((1 + 2**2) * (real - rebuilt) ** 2 / 2)
+    distance = np.mean((1 + 2**2) * (real - rebuilt) ** 2 / (2 * VARIANCE))
     lead = 3 * np.concatenate([real - rebuilt, real - drawn])
     expected = {
         "encoder_loss": kl + distance,
@@ -180,14 +181,14 @@ def test_losses_of_hand_made_networks_are_in_closed_form(monkeypatch):
 
 def test_feature_nll_is_that_of_a_normal_density_but_for_its_constant(random):
     features, decoded = random.standard_normal((2, 5, 2, 3, 4))
-    density = np.exp(-((features - decoded) ** 2) / 2) / np.sqrt(2 * np.pi)
-    expected = -np.log(density).sum(axis=(1, 2, 3)) - 24 * np.log(2 * np.pi) / 2
-    np.testing.assert_allclose(feature_nll(features, decoded), expected, rtol=1e-5)
+    density = np.exp(-((features - decoded) ** 2) / (2 * VARIANCE)) / np.sqrt(2 * np.pi * VARIANCE)
+    expected = -np.log(density).sum(axis=(1, 2, 3)) - 24 * np.log(2 * np.pi * VARIANCE) / 2
+    np.testing.assert_allclose(feature_nll(features, decoded, VARIANCE), expected, rtol=1e-5)
 
 
 def test_feature_nll_of_half_precision_is_summed_in_float32(random):
     features = ops.cast(random.standard_normal((1, 7, 7, 128)) * 30, "float16")
-    found = float(feature_nll(features, -features)[0])
+    found = float(feature_nll(features, -features, 1.0)[0])
     assert found == pytest.approx(2 * np.square(np.asarray(features, "float64")).sum(), rel=1e-4)
     assert found > 65504  # the largest number in float16
 
@@ -322,7 +323,7 @@ def test_learns_four_pictures():
     pictures = np.zeros((4, 8, 8, 1), "float32")
     for place in range(4):
         pictures[place, :, 2 * place : 2 * place + 2] = 1.0
-    model = tiny(width=8, gamma=1.0, ema_decay=0.9)
+    model = tiny(width=8, gamma=1.0, feature_variance=1.0, ema_decay=0.9)
     rates = {"encoder_loss": 2e-3, "decoder_loss": 2e-3, "discriminator_loss": 1e-4}
     model.compile({name: keras.optimizers.Adam(rate, beta_1=0.5) for name, rate in rates.items()})
     model.fit(np.tile(pictures, (64, 1, 1, 1)), batch_size=32, epochs=60, verbose=0)
@@ -337,3 +338,10 @@ def test_learns_four_pictures():
     which, distances = nearest(model.generate(200, seed=0))
     assert np.bincount(which, minlength=4).min() > 20
     assert np.median(distances) < 0.2
+
+
+def test_the_discriminator_learns_at_a_quarter_of_the_rate():
+    optimizers = tiny().default_optimizers(4e-3, 10)
+    rates = {name: float(each.learning_rate) for name, each in optimizers.items()}
+    expected = {"encoder_loss": 4e-3, "decoder_loss": 4e-3, "discriminator_loss": 1e-3}
+    assert rates == pytest.approx(expected)
