@@ -33,7 +33,7 @@ FROZEN = {
     "student2": ("Student", {"ema_decay": 0.99, "sampler": {"num_steps": 2}}, 12, 64, 1e-3, "ddpm", "student"),
     "student1": ("Student", {"ema_decay": 0.99, "sampler": {"num_steps": 1}}, 12, 64, 1e-3, "ddpm", "student"),
     "ddgan": ("DDGAN", {}, 60, 256, 2e-4, None, None),
-    "vae_gan": ("VAEGAN", {}, 21, 64, 2e-4, None, None),
+    "vae_gan": ("VAEGAN", {}, 21, 64, 4e-4, None, None),
     "vae_dcgan": ("VAE", {"architecture": "dcgan", "latent_size": 32}, 60, 64, 1e-3, None, None),
     "pixelcnn": ("PixelCNN", {"levels": 256, "width": 32}, 10, 64, 1e-3, None, None),
     "pixelcnn_binary": ("PixelCNN", {"levels": 2, "width": 32}, 15, 64, 1e-3, None, None),

@@ -133,7 +133,7 @@ RECIPES = {
     "ddgan": Recipe(DDGAN, epochs=60, batch_size=256, learning_rate=2e-4),
     # The hybrid, and the VAE that it is compared with: one decoder, and as many seconds of training as 50 epochs of the
     # dcgan, whose generator that decoder is.
-    "vae_gan": Recipe(VAEGAN, epochs=21, batch_size=64, learning_rate=2e-4),
+    "vae_gan": Recipe(VAEGAN, epochs=21, batch_size=64, learning_rate=4e-4),
     "vae_dcgan": Recipe(VAE, dict(architecture="dcgan", latent_size=32), epochs=60, batch_size=64),
     "pixelcnn": Recipe(PixelCNN, dict(levels=256, width=32), epochs=10, batch_size=64),
     "pixelcnn_binary": Recipe(PixelCNN, dict(levels=2, width=32), epochs=15, batch_size=64),
