@@ -7,6 +7,7 @@ from trilemma.data import check_sides, whole_number
 from trilemma.models.adversarial import relativistic_losses
 from trilemma.models.contract import GenerativeModel
 from trilemma.models.dcgan import build_discriminator, build_generator
+from trilemma.models.trainable import average_of
 from trilemma.models.vae import build_mirrored_encoder, kl_divergence, sample_gaussian
 
 
@@ -108,10 +109,8 @@ class VAEGAN(GenerativeModel):
         with self.precision():
             self.encoder = build_mirrored_encoder(image_shape, self.latent_size, width)
             self.decoder = build_generator(image_shape, self.latent_size, width)
-            self.ema_decoder = keras.models.clone_model(self.decoder)
+            self.ema_decoder = average_of(self.decoder)
             self.discriminator = with_features(build_discriminator(image_shape, width))
-        self.ema_decoder.set_weights(self.decoder.get_weights())
-        self.ema_decoder.trainable = False
         # The discriminator does not ship, since nothing that draws needs it; who trains on starts with a new one.
         self.networks = {"encoder": (self.encoder,), "decoder": (self.ema_decoder, self.decoder)}
 
