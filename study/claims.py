@@ -113,6 +113,10 @@ CLAIMS = (
         "cannot be compared with our distance; it is not part of the verdict.",
     ),
     Claim(
+        "C16", "article", "labels steer what is generated", evidence.steering,
+        "A label is one more input; guidance makes it count for more than in training, and is paid for in coverage.",
+    ),
+    Claim(
         "C17", "survey", "tables of parameters and judgements; training transfers between data sets", evidence.tables,
         "The tables are here, beside the claim; the verdict is on the transfer: an epoch from the other data set's "
         "weights goes further than one from new weights, with each of three seeds.",

@@ -222,6 +222,22 @@ def published():
 
 
 @_on_both
+def steering(data_set):
+    """C16: the share of images that show what was asked for, without guidance and with the strength that is best."""
+    found = records.load_results("guidance")[f"cddpm_{data_set}"]
+    rows = {float(strength): row for strength, row in found["strengths"].items()}
+    best = max(rows, key=lambda strength: rows[strength]["accuracy"])
+    shown = ", ".join(
+        f"{rows[strength]['accuracy']:.3f} with w = {strength:g} (Fréchet distance "
+        f"{rows[strength]['frechet_distance']:.1f}, clipped coverage {rows[strength]['clipped_coverage']:.2f})"
+        for strength in (0.0, best)
+    )
+    text = f"share of the images that show the class asked for, by our classifier: {shown} (n = "
+    text += f"{found['num_images']:,}, {len(found['seeds'])} seeds)"
+    return text, {"nine in ten at the best strength": rows[best]["accuracy"] >= 0.9}
+
+
+@_on_both
 def tables(data_set):
     """C17: parameters, answers of the discriminator, and the bound after an epoch from other weights."""
     rows, (other,) = recorded_rows(data_set), set(STUDIED) - {data_set}

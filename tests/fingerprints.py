@@ -39,7 +39,7 @@ MODELS = {
         GAN,
         dict(latent_size=4, generator_widths=(8, 16), discriminator_widths=(8, 4), num_blocks=1, penalty_weight=100.0),
     ),
-    "vae_gan": (VAEGAN, dict(latent_size=4, width=8)),
+    "vae_gan": (VAEGAN, dict(latent_size=4, width=8, most_ahead=0.95)),
     "cvae": (VAE, dict(latent_size=2, num_classes=3)),
     "cgan": (
         GAN,

@@ -580,7 +580,10 @@ OPTIMIZERS = {
     },
     GAN: dict.fromkeys(ADVERSARIAL, (cosine(1e-3, 1000), 0.0, 0.99)),
     MixtureVAE: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
-    VAEGAN: dict.fromkeys(THREE_PLAYERS, (lambda step: 1e-3, 0.5, 0.999)),
+    VAEGAN: {
+        **dict.fromkeys(THREE_PLAYERS, (lambda step: 1e-3, 0.5, 0.999)),
+        "discriminator_loss": (lambda step: 5e-4, 0.5, 0.999),
+    },
     PixelCNN: {"loss": (warm_up_and_cosine(1e-3, 100, 1000), 0.9, 0.999)},
     Classifier: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
 }

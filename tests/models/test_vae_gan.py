@@ -15,7 +15,9 @@ VARIANCE = 2.5  # of the features
 
 
 def tiny(**settings):
-    return VAEGAN(**{"image_shape": (8, 8, 1), "latent_size": 3, "width": 4, "seed": 0, **settings})
+    """A small model whose discriminator learns from every batch."""
+    settings = {"image_shape": (8, 8, 1), "latent_size": 3, "width": 4, "most_ahead": 1.1, "seed": 0, **settings}
+    return VAEGAN(**settings)
 
 
 def awake(model):
@@ -340,8 +342,23 @@ def test_learns_four_pictures():
     assert np.median(distances) < 0.2
 
 
-def test_the_discriminator_learns_at_a_quarter_of_the_rate():
+def test_the_discriminator_learns_at_half_the_rate():
     optimizers = tiny().default_optimizers(4e-3, 10)
     rates = {name: float(each.learning_rate) for name, each in optimizers.items()}
-    expected = {"encoder_loss": 4e-3, "decoder_loss": 4e-3, "discriminator_loss": 1e-3}
-    assert rates == pytest.approx(expected)
+    assert rates == pytest.approx({"encoder_loss": 4e-3, "decoder_loss": 4e-3, "discriminator_loss": 2e-3})
+
+
+@pytest.mark.parametrize(("most_ahead", "waits"), [(0.74, True), (0.75, True), (0.76, False)])
+def test_a_batch_in_which_it_is_too_far_ahead_does_not_train_the_discriminator(most_ahead, waits):
+    """Three of four pairs have the higher logit on their real image."""
+    model = tiny(latent_size=1, most_ahead=most_ahead)
+    model.encoder = lambda x, training: [ops.zeros((2, 1)), ops.zeros((2, 1))]
+    model.decoder = lambda z, training: ops.concatenate([ops.zeros((3, 8, 8, 1)), ops.ones((1, 8, 8, 1))])
+    model.discriminator = lambda x, training: (x[:, 0, 0, :], x)
+    model.ema_decoder = model.decoder
+    for training in (True, False):
+        found = model.compute_losses(np.full((2, 8, 8, 1), 0.75, "float32"), None, training)
+        assert float(found["real_ahead"]) == 0.75
+        expected = 0.0 if training and waits else (3 * softplus(-0.5) + softplus(0.5)) / 4
+        assert float(found["discriminator_loss"]) == pytest.approx(expected, rel=1e-5)
+        assert float(found["adversarial_loss"]) == pytest.approx((3 * softplus(0.5) + softplus(-0.5)) / 4, rel=1e-5)

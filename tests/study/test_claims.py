@@ -6,7 +6,7 @@ from study import claims, evidence
 from trilemma import records
 from trilemma.evaluation import scoreboard
 
-PROMISED = [f"C{number}" for number in (*range(1, 11), 13, 17, 18, 19)] + ["D1", "D4", "D6", "D9"]
+PROMISED = [f"C{number}" for number in (*range(1, 11), 13, 16, 17, 18, 19)] + ["D1", "D4", "D6", "D9"]
 BY_NAME = {claim.name: claim for claim in claims.CLAIMS}
 
 
@@ -372,6 +372,16 @@ def test_published_bounds_within_five_nats(monkeypatch, flat, bound, expected):
     assert [holds for (holds,) in measure(monkeypatch, "C13", **results).values()] == expected
 
 
+@pytest.mark.parametrize(("best", "expected"), [(0.901, YES), (0.899, NO)])
+def test_labels_steer_if_nine_in_ten_images_show_them_at_the_best_strength(monkeypatch, best, expected):
+    # The largest accuracy counts, whatever the strength: "10.0" comes before "2.0".
+    shares = {"0.0": 0.7, "10.0": 0.8, "2.0": best, "4.0": 0.85}
+    rows = {strength: scores(9.0, accuracy=share) for strength, share in shares.items()}
+    found = {"strengths": rows, "num_images": 1000, "seeds": [0, 1]}
+    guidance = {f"cddpm_{data_set}": found for data_set in evidence.STUDIED}
+    assert list(measure(monkeypatch, "C16", guidance=guidance).values()) == [expected]
+
+
 @pytest.mark.parametrize(
     ("transferred", "expected"), [([-149.9, -140.0], True), ([-150.1, -130.0], False), ([-140.0, -150.1], False)]
 )
@@ -424,8 +434,8 @@ def test_the_mixture_prior_reaches_all_corners_on_digits_as_the_reason_of_c9_say
 
 
 CONDITIONS = {
-    "C1": 3, "C2": 3, "C3": 2, "C4": 3, "C5": 5, "C6": 1, "C7": 1, "C8": 6, "C9": 3, "C10": 2, "C13": 2, "C17": 1,
-    "C18": 3, "C19": 0, "D1": 1, "D4": 1, "D6": 1, "D9": 1,
+    "C1": 3, "C2": 3, "C3": 2, "C4": 3, "C5": 5, "C6": 1, "C7": 1, "C8": 6, "C9": 3, "C10": 2, "C13": 2, "C16": 1,
+    "C17": 1, "C18": 3, "C19": 0, "D1": 1, "D4": 1, "D6": 1, "D9": 1,
 }  # fmt: skip
 ON_ONE_DATA_SET = {"C6", "C10", "C13", "C18", "D1", "D4", "D6", "D9"}
 

@@ -6,6 +6,7 @@ from keras import layers, ops
 from trilemma.data import check_sides, whole_number
 from trilemma.models.adversarial import LOSS_NAMES, adversarial_losses
 from trilemma.models.contract import GenerativeModel
+from trilemma.models.trainable import average_of
 
 
 def _initializer():
@@ -110,12 +111,10 @@ class DCGAN(GenerativeModel):
         with self.precision():
             self.generator = build_generator(image_shape, self.latent_size, generator_width, batch_normalization)
             self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
-            if ema_decay is not None:
-                self.ema_generator = keras.models.clone_model(self.generator)
         self.networks = {"generator": (self.generator,), "discriminator": (self.discriminator,)}
         if ema_decay is not None:
-            self.ema_generator.set_weights(self.generator.get_weights())
-            self.ema_generator.trainable = False
+            with self.precision():
+                self.ema_generator = average_of(self.generator)
             self.networks["average"] = (self.ema_generator,)
 
     def call(self, latents, training=False):

@@ -9,6 +9,7 @@ from trilemma.diffusion import samplers, schedules
 from trilemma.diffusion.unet import SinusoidalEmbedding, build_unet
 from trilemma.models.adversarial import LOSS_NAMES, adversarial_losses, gradient_penalty
 from trilemma.models.contract import GenerativeModel
+from trilemma.models.trainable import average_of
 
 
 def build_generator(image_shape, latent_size, widths, patch_size):
@@ -131,10 +132,8 @@ class DDGAN(GenerativeModel):
         self.ema_decay = ema_decay
         with self.precision():
             self.generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
-            self.ema_generator = build_generator(image_shape, max(latent_size, 1), widths, patch_size)
+            self.ema_generator = average_of(self.generator)
             self.discriminator = build_discriminator(image_shape, discriminator_width, minibatch_deviation)
-        self.ema_generator.set_weights(self.generator.get_weights())
-        self.ema_generator.trainable = False
         # The discriminator does not ship, since nothing that draws needs it; who trains on starts with a new one.
         self.networks = {"generator": (self.ema_generator, self.generator)}
 

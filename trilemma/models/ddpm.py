@@ -9,7 +9,7 @@ from trilemma.diffusion.guidance import guided
 from trilemma.diffusion.likelihood import lower_bound
 from trilemma.diffusion.unet import build_unet
 from trilemma.models.contract import GenerativeModel, given
-from trilemma.models.trainable import warm_up_and_cosine
+from trilemma.models.trainable import average_of, warm_up_and_cosine
 
 
 @keras.saving.register_keras_serializable("trilemma")
@@ -67,9 +67,8 @@ class DDPM(GenerativeModel):
         self.label_dropout = label_dropout
         self.ema_decay = ema_decay
         with self.precision():
-            self.network, self.ema_network = self._build_network(), self._build_network()
-        self.ema_network.set_weights(self.network.get_weights())
-        self.ema_network.trainable = False
+            self.network = self._build_network()
+            self.ema_network = average_of(self.network)
         self.networks = {"unet": (self.ema_network, self.network)}
         self.use_sampler(**(sampler or {}))
 

@@ -11,6 +11,7 @@ from trilemma.data import check_sides, whole_number
 from trilemma.models import dcgan
 from trilemma.models.adversarial import RELATIVISTIC_LOSS_NAMES, gradient_penalty, relativistic_losses
 from trilemma.models.contract import GenerativeModel, given, with_labels
+from trilemma.models.trainable import average_of
 
 
 def _leak(x):
@@ -139,10 +140,9 @@ class GAN(GenerativeModel):
         self.ema_decay = ema_decay
         self.num_classes = None if num_classes is None else whole_number("num_classes", num_classes)
         with self.precision():
-            self.generator, self.ema_generator = self._build_generator(), self._build_generator()
+            self.generator = self._build_generator()
+            self.ema_generator = average_of(self.generator)
             self.discriminator = self._build_discriminator()
-        self.ema_generator.set_weights(self.generator.get_weights())
-        self.ema_generator.trainable = False
         # The discriminator does not ship, since nothing that draws needs it; who trains on starts with a new one.
         self.networks = {"generator": (self.ema_generator, self.generator)}
 

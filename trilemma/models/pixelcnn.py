@@ -6,7 +6,7 @@ from keras import layers, ops
 from trilemma import noise
 from trilemma.data import whole_number
 from trilemma.models.contract import GenerativeModel
-from trilemma.models.trainable import warm_up_and_cosine
+from trilemma.models.trainable import average_of, warm_up_and_cosine
 from trilemma.models.vae import binarise
 
 
@@ -221,9 +221,8 @@ class PixelCNN(GenerativeModel):
         self.ema_decay = ema_decay
         arguments = (self.image_shape, self.levels, whole_number("width", width), self.config["dilations"])
         with self.precision():
-            self.network, self.ema_network = build_pixelcnn(*arguments), build_pixelcnn(*arguments)
-        self.ema_network.set_weights(self.network.get_weights())
-        self.ema_network.trainable = False
+            self.network = build_pixelcnn(*arguments)
+            self.ema_network = average_of(self.network)
         self.networks = {"pixelcnn": (self.ema_network, self.network)}
         self.passes_per_image = self.image_shape[0] * self.image_shape[1]
 

@@ -20,6 +20,14 @@ def warm_up_and_cosine(learning_rate, num_steps):
     )
 
 
+def average_of(network):
+    """A network's copy for the average of its weights, as `averages` names it; no optimizer moves it."""
+    average = keras.models.clone_model(network)
+    average.set_weights(network.get_weights())
+    average.trainable = False
+    return average
+
+
 class TrainableModel(backend.Steps, keras.Model):
     """Base class of all models: losses, players, optimizers, the door for images and labels.
 

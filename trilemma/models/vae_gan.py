@@ -7,6 +7,7 @@ from trilemma.data import check_sides, whole_number
 from trilemma.models.adversarial import relativistic_losses
 from trilemma.models.contract import GenerativeModel
 from trilemma.models.dcgan import build_discriminator, build_generator
+from trilemma.models.trainable import average_of
 from trilemma.models.vae import build_mirrored_encoder, kl_divergence, sample_gaussian
 
 
@@ -57,8 +58,10 @@ class VAEGAN(GenerativeModel):
     Two things differ from the paper. The adversarial losses are those of pairs of a real and a decoded image
     (Jolicoeur-Martineau 2019), half of them an image and its own reconstruction: on digits they gave a smaller distance
     and more coverage than the paper's losses. And what is drawn is decoded by an average over the last steps, since
-    players that circle each other do not settle. The discriminator learns more slowly than the others; the paper's code
-    stops it instead whenever it is too far ahead.
+    players that circle each other do not settle.
+
+    A discriminator that tells nearly every pair apart teaches the decoder little. So it learns at half the rate, and a
+    batch in which it is too far ahead does not train it; the paper's code holds it back in a similar way.
 
     The networks are those of the DCGAN. Its batch normalisation gives the features a scale, without which the variance
     of one in the reconstruction would mean nothing: features without it were so small that the divergence won, and
@@ -74,6 +77,8 @@ class VAEGAN(GenerativeModel):
         feature_variance: of the features of an image around those of its reconstruction. With a variance of 1 the
             features outweigh the divergence: codes tell much of their images (60 nats and more), but do not fill the
             prior that is drawn from.
+        most_ahead: share of pairs with a higher logit for the real image, from which on a batch does not train the
+            discriminator.
         ema_decay: decay per step of the averaged decoder; it warms up.
         seed: integer that makes latents repeatable.
 
@@ -93,25 +98,25 @@ class VAEGAN(GenerativeModel):
         width=64,
         gamma=0.1,
         feature_variance=10.0,
+        most_ahead=0.75,
         ema_decay=0.999,
         seed=None,
         **kwargs,
     ):
         config = dict(
-            latent_size=latent_size, width=width, gamma=gamma, feature_variance=feature_variance, ema_decay=ema_decay
-        )
+            latent_size=latent_size, width=width, gamma=gamma, feature_variance=feature_variance,
+            most_ahead=most_ahead, ema_decay=ema_decay,
+        )  # fmt: skip
         super().__init__(image_shape, seed, config, **kwargs)
         check_sides(image_shape, 4)
         self.latent_size = whole_number("latent_size", latent_size)
-        self.gamma, self.feature_variance = gamma, feature_variance
+        self.gamma, self.feature_variance, self.most_ahead = gamma, feature_variance, most_ahead
         self.ema_decay = ema_decay
         with self.precision():
             self.encoder = build_mirrored_encoder(image_shape, self.latent_size, width)
             self.decoder = build_generator(image_shape, self.latent_size, width)
-            self.ema_decoder = keras.models.clone_model(self.decoder)
+            self.ema_decoder = average_of(self.decoder)
             self.discriminator = with_features(build_discriminator(image_shape, width))
-        self.ema_decoder.set_weights(self.decoder.get_weights())
-        self.ema_decoder.trainable = False
         # The discriminator does not ship, since nothing that draws needs it; who trains on starts with a new one.
         self.networks = {"encoder": (self.encoder,), "decoder": (self.ema_decoder, self.decoder)}
 
@@ -128,11 +133,8 @@ class VAEGAN(GenerativeModel):
         return self.decode(self.encode(images))
 
     def default_optimizers(self, learning_rate, num_steps):
-        """Adam with beta_1 = 0.5 (Radford et al. 2016, section 4), for the discriminator at a quarter of the rate.
-
-        At the full rate it tells nearly every pair apart, and the decoder learns little from it.
-        """
-        shares = {"encoder_loss": 1, "decoder_loss": 1, "discriminator_loss": 1 / 4}
+        """Adam with beta_1 = 0.5 (Radford et al. 2016, section 4), for the discriminator at half the rate."""
+        shares = {"encoder_loss": 1, "decoder_loss": 1, "discriminator_loss": 1 / 2}
         return {name: keras.optimizers.Adam(learning_rate * share, beta_1=0.5) for name, share in shares.items()}
 
     def players(self):
@@ -149,7 +151,8 @@ class VAEGAN(GenerativeModel):
         """Algorithm 1 of Larsen et al. 2016 with the losses of `adversarial.relativistic_losses`, in nats.
 
         Each image makes two pairs: with what its own code is decoded to, and with a decoded draw from the prior.
-        real_ahead is the share of pairs whose real image has the higher logit.
+        real_ahead is the share of pairs whose real image has the higher logit; in training the discriminator's loss is
+        zero for a batch with `most_ahead` or more of them.
         """
         mean, log_variance = self.encoder(images, training=training)
         codes = sample_gaussian(mean, log_variance, self.seed_generator)
@@ -163,10 +166,11 @@ class VAEGAN(GenerativeModel):
         kl_loss = ops.mean(kl_divergence(mean, log_variance))
         reconstruction_loss = ops.mean(feature_nll(features, reconstructed_features, self.feature_variance))
         pairs = relativistic_losses(ops.concatenate([real_logits, real_logits]), decoded_logits)
+        trains = ops.cast(pairs["real_ahead"] < self.most_ahead, "float32") if training else 1.0
         return {
             "encoder_loss": kl_loss + reconstruction_loss,
             "decoder_loss": self.gamma * reconstruction_loss + pairs["generator_loss"],
-            "discriminator_loss": pairs["discriminator_loss"],
+            "discriminator_loss": trains * pairs["discriminator_loss"],
             "kl_loss": kl_loss,
             "reconstruction_loss": reconstruction_loss,
             "adversarial_loss": pairs["generator_loss"],
