@@ -107,14 +107,13 @@ class DCGAN(GenerativeModel):
         self.latent_size = whole_number("latent_size", latent_size)
         if averaged and ema_decay is None:
             raise ValueError("averaged is True, but ema_decay is None; give a decay, as 0.999, to have an average.")
-        self.ema_decay, self.averaged, self.ema_generator = ema_decay, averaged, None
+        self.ema_decay, self.averaged = ema_decay, averaged
         with self.precision():
             self.generator = build_generator(image_shape, self.latent_size, generator_width, batch_normalization)
             self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
+            self.ema_generator = None if ema_decay is None else average_of(self.generator)
         self.networks = {"generator": (self.generator,), "discriminator": (self.discriminator,)}
         if ema_decay is not None:
-            with self.precision():
-                self.ema_generator = average_of(self.generator)
             self.networks["average"] = (self.ema_generator,)
 
     def call(self, latents, training=False):

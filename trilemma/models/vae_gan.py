@@ -74,9 +74,8 @@ class VAEGAN(GenerativeModel):
         latent_size: dimensions of z. Fewer than the DCGAN's 100: codes have to fill the prior that is drawn from.
         width: channels of the hidden layers; the decoder's first one has twice as many.
         gamma: weight of the reconstruction in the decoder's loss.
-        feature_variance: of the features of an image around those of its reconstruction. With a variance of 1 the
-            features outweigh the divergence: codes tell much of their images (60 nats and more), but do not fill the
-            prior that is drawn from.
+        feature_variance: of the features of an image around those of its reconstruction. The smaller, the
+            more they outweigh the divergence: codes tell more of their images, and fill the prior less.
         most_ahead: share of pairs with a higher logit for the real image, from which on a batch does not train the
             discriminator.
         ema_decay: decay per step of the averaged decoder; it warms up.

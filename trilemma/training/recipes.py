@@ -83,6 +83,7 @@ _VAE = Recipe(VAE, dict(latent_size=32), epochs=60)
 _DCGAN = Recipe(DCGAN, epochs=6, batch_size=64, learning_rate=2e-4)
 _GAN = Recipe(GAN, epochs=70, learning_rate=2e-4)
 _DDPM = Recipe(DDPM, epochs=18, batch_size=64)
+_SOLVER20 = dict(name="dpm_solver", num_steps=20, power=0.8, eta=1.0)
 # Each kind of step learns from the average of the next shorter one; a slow average would delay the longest one most.
 _STUDENT = Recipe(Student, dict(ema_decay=0.99), teacher="ddpm", epochs=12, batch_size=64)
 
@@ -109,9 +110,7 @@ RECIPES = {
     ),
     "dcgan": _DCGAN,
     # Longer, faster, and drawn with the average of its weights, which the article's does not have.
-    "dcgan_averaged": dataclasses.replace(
-        _DCGAN, arguments=dict(ema_decay=0.999, averaged=True), epochs=50, learning_rate=4e-4
-    ),
+    "dcgan_averaged": dataclasses.replace(_with(_DCGAN, ema_decay=0.999, averaged=True), epochs=50, learning_rate=4e-4),
     "dcgan2": dataclasses.replace(_DCGAN, arguments=dict(latent_size=2)),
     # A quarter of the discriminator, as in Metz et al. 2017, where it collapsed; ours only loses modes. It takes more
     # to collapse: no batch normalisation either.
@@ -124,17 +123,15 @@ RECIPES = {
         _GAN, arguments=dict(architecture="dcgan", latent_size=100), epochs=60, batch_size=64
     ),
     "ddpm": _DDPM,
-    "solver20": _drawn("ddpm", _DDPM, sampler=dict(name="dpm_solver", num_steps=20, power=0.8, eta=1.0)),
+    "solver20": _drawn("ddpm", _DDPM, sampler=_SOLVER20),
     # With labels, and by the sampler of solver20, so that the two differ in the labels alone.
-    "cddpm": dataclasses.replace(
-        _DDPM, conditional=True, arguments=dict(sampler=dict(name="dpm_solver", num_steps=20, power=0.8, eta=1.0))
-    ),
+    "cddpm": dataclasses.replace(_with(_DDPM, sampler=_SOLVER20), conditional=True),
     "student": _STUDENT,
     "student2": _drawn("student", _STUDENT, sampler=dict(num_steps=2)),
     "student1": _drawn("student", _STUDENT, sampler=dict(num_steps=1)),
     "ddgan": Recipe(DDGAN, epochs=60, batch_size=256, learning_rate=2e-4),
-    # The hybrid, and the VAE that it is compared with: one decoder, and as many seconds of training as dcgan_averaged,
-    # whose generator that decoder is.
+    # The hybrid, and the VAE that it is compared with: one decoder, the generator of dcgan_averaged, and
+    # about as long a training on two cores.
     "vae_gan": Recipe(VAEGAN, epochs=21, batch_size=64, learning_rate=4e-4),
     "vae_dcgan": Recipe(VAE, dict(architecture="dcgan", latent_size=32), epochs=60, batch_size=64),
     "pixelcnn": Recipe(PixelCNN, dict(levels=256, width=32), epochs=10, batch_size=64),
