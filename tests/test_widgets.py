@@ -173,6 +173,19 @@ def test_a_bar_shows_every_item_vanishes_and_is_no_error(monkeypatch, capfd):
     assert capfd.readouterr().err == ""
 
 
+def test_a_bar_of_many_items_moves_twice_a_second(monkeypatch):
+    monkeypatch.setattr("trilemma.widgets.progress.display", lambda data, raw: None)
+    clock, moves = [0.0], []
+    bar = widgets.show_progress(range(6000))
+    bar._time = lambda: clock[0]
+    bar.start_t = bar.last_print_t = clock[0]
+    bar.container.children[1].observe(lambda change: moves.append(change["new"]), "value")
+    for _ in bar:  # A minute of a hundred items a second.
+        clock[0] += 0.01
+    assert moves[-1] == 6000
+    assert 110 <= len(moves) <= 121
+
+
 def test_a_bar_is_dropped_from_what_is_committed(tmp_path):
     path = tmp_path / "notebook.ipynb"
     cell = nbformat.v4.new_code_cell("1")
