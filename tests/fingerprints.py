@@ -17,7 +17,7 @@ from trilemma.models.dcgan import DCGAN
 from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
 from trilemma.models.gan import GAN
-from trilemma.models.mixture_vae import MixtureVAE
+from trilemma.models.mixture_vae import MixtureVAE, MixtureVAEGAN
 from trilemma.models.pixelcnn import PixelCNN, sample_by_fixed_point, sample_by_full_passes
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
@@ -40,6 +40,7 @@ MODELS = {
         dict(latent_size=4, generator_widths=(8, 16), discriminator_widths=(8, 4), num_blocks=1, penalty_weight=100.0),
     ),
     "vae_gan": (VAEGAN, dict(latent_size=4, width=8, most_ahead=0.95)),
+    "mixture_vae_gan": (MixtureVAEGAN, dict(latent_size=4, width=8, num_components=3)),
     "cvae": (VAE, dict(latent_size=2, num_classes=3)),
     "cgan": (
         GAN,

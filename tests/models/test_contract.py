@@ -16,7 +16,7 @@ from trilemma.models.dcgan import DCGAN
 from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
 from trilemma.models.gan import GAN
-from trilemma.models.mixture_vae import MixtureVAE
+from trilemma.models.mixture_vae import MixtureVAE, MixtureVAEGAN
 from trilemma.models.pixelcnn import PixelCNN
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
@@ -31,11 +31,13 @@ SETTINGS = {
     DDGAN: {"num_timesteps": 2, "latent_size": 4, "widths": (8,), "discriminator_width": 8},
     GAN: {"latent_size": 4, "generator_widths": (4, 8), "discriminator_widths": (4, 8), "num_blocks": 1},
     VAEGAN: {"latent_size": 4, "width": 8},
+    MixtureVAEGAN: {"latent_size": 4, "width": 8, "num_components": 3},
     PixelCNN: {"levels": 16, "width": 8, "dilations": (1, 2)},
     Classifier: {"num_classes": 3},
 }
 PASSES = {
-    VAE: 1, DCGAN: 1, DDPM: 3, Student: 4, DDGAN: 2, GAN: 1, MixtureVAE: 1, VAEGAN: 1, PixelCNN: 64,
+    VAE: 1, DCGAN: 1, DDPM: 3, Student: 4, DDGAN: 2, GAN: 1, MixtureVAE: 1, VAEGAN: 1, MixtureVAEGAN: 1,
+    PixelCNN: 64,
 }  # fmt: skip
 LIKELIHOODS = {VAE: "lower bound", MixtureVAE: "lower bound", DDPM: "lower bound", PixelCNN: "exact"}
 ADVERSARIAL = ("generator_loss", "discriminator_loss")
@@ -580,6 +582,7 @@ OPTIMIZERS = {
     },
     GAN: dict.fromkeys(ADVERSARIAL, (cosine(1e-3, 1000), 0.0, 0.99)),
     MixtureVAE: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
+    MixtureVAEGAN: {"loss": (cosine(1e-3, 1000), 0.9, 0.999)},
     VAEGAN: {
         **dict.fromkeys(THREE_PLAYERS, (lambda step: 1e-3, 0.5, 0.999)),
         "discriminator_loss": (lambda step: 5e-4, 0.5, 0.999),

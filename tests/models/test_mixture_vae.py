@@ -4,8 +4,9 @@ import pytest
 from keras import ops
 
 from trilemma.models.dcgan import DCGAN
-from trilemma.models.mixture_vae import GaussianMixture, MixtureVAE
+from trilemma.models.mixture_vae import GaussianMixture, MixtureVAE, MixtureVAEGAN
 from trilemma.models.vae import VAE
+from trilemma.models.vae_gan import VAEGAN
 
 SETTINGS = dict(image_shape=(8, 8, 1), latent_size=3, num_components=2, seed=0)
 
@@ -111,6 +112,48 @@ def test_images_are_decoded_from_draws_of_the_mixture(random):
     drawn = model.sample(lambda draw, shape: noise[draw])
     decoded = 1 / (1 + np.exp(-np.asarray(model.decoder(model.mixture.draw(noise[1], noise[0])))))
     np.testing.assert_allclose(drawn, decoded, atol=1e-6)
+
+
+def test_loss_of_the_vae_gan_is_the_divergence_of_its_codes_from_the_mixture(random):
+    model = MixtureVAEGAN(**{**SETTINGS, "num_components": 1}, width=8)
+    model.encoder.set_weights([weight * 5 for weight in model.encoder.get_weights()])
+    centre = np.array([0.5, -1.0, 0.0])
+    model.mixture.set_weights([np.zeros(1), centre[None], np.zeros((1, 3, 3))])  # N(centre, I): a closed form.
+    images = np.repeat(random.random((2, 8, 8, 1), "float32"), 5000, axis=0)
+    (loss,) = model.compute_losses(images, None, training=True).values()
+    mean, log_variance = (np.asarray(each[::5000], "float64") for each in model.encoder(images))
+    divergence = 0.5 * np.sum((mean - centre) ** 2 + np.exp(log_variance) - 1 - log_variance, axis=1)
+    assert np.ptp(log_variance) > 0.1 and float(loss) == pytest.approx(divergence.mean(), abs=0.05)
+
+
+def test_the_vae_gan_gets_a_prior_nearer_to_its_codes_and_nothing_else_moves(random):
+    teacher, images = VAEGAN((8, 8, 1), latent_size=3, width=8, seed=0), random.random((64, 8, 8, 1), "float32")
+    teacher.ema_decoder.set_weights([weight + 0.01 for weight in teacher.ema_decoder.get_weights()])
+    model = MixtureVAEGAN(**SETTINGS, width=8).learn_from(teacher)
+    model.compile(keras.optimizers.Adam(0.05))
+    before = {name: [each.get_weights() for each in networks] for name, networks in model.networks.items()}
+    losses = model.fit(images, batch_size=64, epochs=20, verbose=0).history["loss"]
+    for name in ("encoder", "decoder"):
+        for weight, known in zip(model.networks[name][0].get_weights(), before[name][0], strict=True):
+            np.testing.assert_array_equal(weight, known)
+    assert losses[-1] < losses[0] - 0.3
+    np.testing.assert_array_equal(model(images), teacher(images))  # Rebuilt by the averaged decoder of the teacher.
+
+
+def test_the_vae_gan_decodes_draws_of_the_mixture_with_the_averaged_decoder(random):
+    model = MixtureVAEGAN(**SETTINGS, width=8)
+    model.ema_decoder.set_weights([weight + 0.01 for weight in model.ema_decoder.get_weights()])
+    model.mixture.set_weights([weight + 0.3 for weight in model.mixture.get_weights()])
+    noise = {0: random.standard_normal((6, 3)).astype("float32"), 1: random.standard_normal((6, 1)).astype("float32")}
+    decoded = model.ema_decoder(model.mixture.draw(noise[1], noise[0]), training=False)
+    np.testing.assert_allclose(model.sample(lambda draw, shape: noise[draw]), (decoded + 1) / 2, atol=1e-6)
+    assert list(model.networks) == ["encoder", "decoder", "prior"] and model.averages() == ()
+
+
+@pytest.mark.parametrize("teacher", [VAEGAN((8, 8, 1), latent_size=3), VAE((8, 8, 1), latent_size=3)])
+def test_a_vae_gan_learns_from_a_vae_gan_of_its_width(teacher):
+    with pytest.raises(ValueError, match=f"the teacher is a {type(teacher).__name__} .*expected a VAEGAN with .*: 8}}"):
+        MixtureVAEGAN(**SETTINGS, width=8).learn_from(teacher)
 
 
 @pytest.mark.parametrize(

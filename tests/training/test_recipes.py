@@ -35,6 +35,16 @@ FROZEN = {
     "ddgan": ("DDGAN", {}, 60, 256, 2e-4, None, None),
     "vae_gan": ("VAEGAN", {}, 21, 64, 4e-4, None, None),
     "vae_dcgan": ("VAE", {"architecture": "dcgan", "latent_size": 32}, 60, 64, 1e-3, None, None),
+    "mixture_vae_gan": ("MixtureVAEGAN", {}, 20, 256, 5e-3, "vae_gan", None),
+    "mixture_vae_dcgan": (
+        "MixtureVAE",
+        {"architecture": "dcgan", "latent_size": 32},
+        20,
+        256,
+        5e-3,
+        "vae_dcgan",
+        None,
+    ),
     "pixelcnn": ("PixelCNN", {"levels": 256, "width": 32}, 10, 64, 1e-3, None, None),
     "pixelcnn_binary": ("PixelCNN", {"levels": 2, "width": 32}, 15, 64, 1e-3, None, None),
 }

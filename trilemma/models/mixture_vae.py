@@ -1,10 +1,11 @@
-"""A variational autoencoder whose prior is fitted to its codes afterwards (Ghosh et al. 2020)."""
+"""Autoencoders whose prior is fitted to their codes afterwards (Ghosh et al. 2020)."""
 
 import keras
 from keras import layers, ops
 
 from trilemma.data import whole_number
-from trilemma.models.vae import VAE, bernoulli_nll, log_normal
+from trilemma.models.vae import VAE, bernoulli_nll, log_normal, sample_gaussian
+from trilemma.models.vae_gan import VAEGAN
 from trilemma.noise import uniform_of
 
 
@@ -68,24 +69,25 @@ class GaussianMixture(layers.Layer):
         return {**super().get_config(), "num_components": self.num_components}
 
 
-@keras.saving.register_keras_serializable("trilemma")
-class MixtureVAE(VAE):
-    """A trained VAE that draws from where its codes are, instead of from the standard normal prior.
+class FittedPrior:
+    """What draws from where the codes of a trained encoder are, instead of from the standard normal prior.
 
     The codes q(z | x) of all images together do not fill the prior evenly, and what is decoded from a gap is no image
     (Hoffman & Johnson 2016). Ghosh et al. 2020 ("From variational to deterministic autoencoders", section 4) fit a
-    mixture of Gaussians to the codes after the training. Here that is a training of its own: the same bound on the
-    likelihood, with the mixture as the prior, which alone is trained. So the bound can only gain.
+    mixture of Gaussians to the codes after the training. Here that is a training of its own: the divergence of the
+    codes from the prior, as in the bound on the likelihood, with the mixture as the prior, which alone is trained.
 
-    Args:
-        image_shape, latent_size, beta, seed: as in `VAE`.
-        num_components: Gaussians in the mixture.
+    A class that has this beside the class of its teacher calls `add_prior`, and draws with `mixture`.
     """
 
-    def __init__(self, image_shape=(28, 28, 1), latent_size=2, num_components=100, beta=1.0, seed=None, **kwargs):
-        if kwargs.get("num_classes") is not None:
-            raise ValueError(f"num_classes is {kwargs['num_classes']}; a fitted prior has no classes. Leave it out.")
-        super().__init__(image_shape, latent_size, beta, seed=seed, **kwargs)
+    teacher_settings = ()  # What the teacher and the model must have in common.
+
+    def add_prior(self, num_components):
+        """Adds the mixture, of `num_components` Gaussians, to the networks of the model."""
+        if self.config.get("num_classes") is not None:
+            raise ValueError(
+                f"num_classes is {self.config['num_classes']}; a fitted prior has no classes. Leave it out."
+            )
         self.config["num_components"] = whole_number("num_components", num_components)
         with self.precision():
             latents = layers.Input((self.latent_size,), name="latents")
@@ -94,35 +96,67 @@ class MixtureVAE(VAE):
         self.networks = {**self.networks, "prior": (self.prior,)}
 
     def learn_from(self, teacher):
-        """Takes over encoder and decoder of a trained VAE, which the training leaves as they are.
+        """Takes over encoder and decoder of a trained model, which the training leaves as they are.
 
         Returns:
             The model itself.
 
         Raises:
-            ValueError: the teacher is no VAE of the same image_shape, latent_size and architecture, without classes.
+            ValueError: the teacher is of another class, or has other sides, latents or networks.
         """
-        wanted = {key: self.config[key] for key in ("image_shape", "latent_size", "architecture", "num_classes")}
+        (expected,) = (each for each in type(self).__bases__ if each is not FittedPrior)
+        wanted = {key: self.config[key] for key in self.teacher_settings}
         found = {key: getattr(teacher, "config", {}).get(key) for key in wanted}
-        if type(teacher) is not VAE or found != wanted:
-            raise ValueError(f"the teacher is a {type(teacher).__name__} with {found}; expected a VAE with {wanted}.")
-        self.encoder.set_weights(teacher.encoder.get_weights())
-        self.decoder.set_weights(teacher.decoder.get_weights())
+        if type(teacher) is not expected or found != wanted:
+            raise ValueError(
+                f"the teacher is a {type(teacher).__name__} with {found}; expected a {expected.__name__} with {wanted}."
+            )
+        for name in ("encoder", "decoder"):
+            self.networks[name][0].set_weights(teacher.networks[name][0].get_weights())
         return self
+
+    def default_optimizers(self, learning_rate, num_steps):
+        """Adam with a cosine down to zero, as for the VAE."""
+        return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, num_steps))
 
     def players(self):
         return {"loss": (self.prior,)}
 
     def log_prior(self, latents, training=False):
+        """log p(z) of latents (batch, latent_size): (batch,), nats."""
         return self.prior(latents, training=training)
 
+    def divergence(self, latents, mean, log_variance, training):
+        """KL(q(z | x) || p(z)), which has no closed form, estimated from one draw `latents` of each q: (batch,)."""
+        return log_normal(latents, mean, log_variance) - self.log_prior(latents, training)
+
+    def draw_latents(self, draw_noise):
+        """Draws from the mixture; `draw_noise` as in `sample`."""
+        return self.mixture.draw(draw_noise(1, (1,)), draw_noise(0, (self.latent_size,)))
+
+
+@keras.saving.register_keras_serializable("trilemma")
+class MixtureVAE(FittedPrior, VAE):
+    """A trained VAE that draws from a mixture fitted to its codes; its bound on the likelihood can only gain.
+
+    Args:
+        image_shape, latent_size, beta, seed: as in `VAE`.
+        num_components: Gaussians in the mixture.
+    """
+
+    teacher_settings = ("image_shape", "latent_size", "architecture", "num_classes")
+
+    def __init__(self, image_shape=(28, 28, 1), latent_size=2, num_components=100, beta=1.0, seed=None, **kwargs):
+        super().__init__(image_shape, latent_size, beta, seed=seed, **kwargs)
+        self.add_prior(num_components)
+
     def compute_losses(self, images, labels, training):
-        """As of the VAE; the divergence has no closed form, and is estimated from the code that is decoded."""
+        """As of the VAE, with the mixture as the prior."""
         binary_images = self.binarise(images)
         mean, log_variance = self.encoder(binary_images, training=False)
         latents = self.sample_latents(mean, log_variance)
         reconstruction_loss = ops.mean(bernoulli_nll(binary_images, self.decoder(latents, training=False)))
-        kl_loss = ops.mean(log_normal(latents, mean, log_variance) - self.log_prior(latents, training))
+        kl_loss = ops.mean(self.divergence(latents, mean, log_variance, training))
         return {
             "loss": reconstruction_loss + self.beta * kl_loss,
             "reconstruction_loss": reconstruction_loss,
@@ -130,5 +164,34 @@ class MixtureVAE(VAE):
         }
 
     def sample(self, draw_noise, labels=None, guidance=None):
-        latents = self.mixture.draw(draw_noise(1, (1,)), draw_noise(0, (self.latent_size,)))
-        return ops.sigmoid(self.decoder(latents, training=False))
+        return ops.sigmoid(self.decoder(self.draw_latents(draw_noise), training=False))
+
+
+@keras.saving.register_keras_serializable("trilemma")
+class MixtureVAEGAN(FittedPrior, VAEGAN):
+    """A trained VAE-GAN that draws from a mixture fitted to its codes. It has the averaged decoder alone.
+
+    Args:
+        image_shape, latent_size, width, seed, **kwargs: as in `VAEGAN`.
+        num_components: Gaussians in the mixture.
+    """
+
+    loss_names = ("loss",)
+    teacher_settings = ("image_shape", "latent_size", "width")
+
+    def __init__(self, image_shape=(28, 28, 1), latent_size=32, width=64, num_components=100, seed=None, **kwargs):
+        super().__init__(image_shape, latent_size, width, seed=seed, **kwargs)
+        self.networks = {"encoder": (self.encoder,), "decoder": (self.ema_decoder,)}
+        self.add_prior(num_components)
+
+    def averages(self):
+        return ()
+
+    def compute_losses(self, images, labels, training):
+        """The divergence of the codes from the mixture, in nats."""
+        mean, log_variance = self.encoder(images, training=False)
+        codes = sample_gaussian(mean, log_variance, self.seed_generator)
+        return {"loss": ops.mean(self.divergence(codes, mean, log_variance, training))}
+
+    def sample(self, draw_noise, labels=None, guidance=None):
+        return self.decode(self.draw_latents(draw_noise))

@@ -10,7 +10,7 @@ from trilemma.models.dcgan import DCGAN
 from trilemma.models.ddgan import DDGAN
 from trilemma.models.ddpm import DDPM
 from trilemma.models.gan import GAN
-from trilemma.models.mixture_vae import MixtureVAE
+from trilemma.models.mixture_vae import MixtureVAE, MixtureVAEGAN
 from trilemma.models.pixelcnn import PixelCNN
 from trilemma.models.student import Student
 from trilemma.models.vae import VAE
@@ -98,6 +98,11 @@ def _drawn(family, recipe, **arguments):
     return dataclasses.replace(_with(recipe, **arguments), weights=family)
 
 
+def _fitted(model, teacher, **arguments):
+    """The recipe of a prior that is fitted to the codes of a family."""
+    return Recipe(model, arguments, teacher=teacher, epochs=20, batch_size=256, learning_rate=5e-3)
+
+
 RECIPES = {
     "classifier": Recipe(Classifier, epochs=10, learning_rate=2e-3),
     # The second evaluator: what two networks agree on does not depend on the features of one.
@@ -105,9 +110,7 @@ RECIPES = {
     "vae2": Recipe(VAE, dict(latent_size=2), epochs=6),
     "vae": _VAE,
     "cvae": dataclasses.replace(_VAE, conditional=True),
-    "mixture_vae": Recipe(
-        MixtureVAE, dict(latent_size=32), teacher="vae", epochs=20, batch_size=256, learning_rate=5e-3
-    ),
+    "mixture_vae": _fitted(MixtureVAE, "vae", latent_size=32),
     "dcgan": _DCGAN,
     # Longer, faster, and drawn with the average of its weights, which the article's does not have.
     "dcgan_averaged": dataclasses.replace(_with(_DCGAN, ema_decay=0.999, averaged=True), epochs=50, learning_rate=4e-4),
@@ -134,6 +137,8 @@ RECIPES = {
     # about as long a training on two cores.
     "vae_gan": Recipe(VAEGAN, epochs=21, batch_size=64, learning_rate=4e-4),
     "vae_dcgan": Recipe(VAE, dict(architecture="dcgan", latent_size=32), epochs=60, batch_size=64),
+    "mixture_vae_gan": _fitted(MixtureVAEGAN, "vae_gan"),
+    "mixture_vae_dcgan": _fitted(MixtureVAE, "vae_dcgan", architecture="dcgan", latent_size=32),
     "pixelcnn": Recipe(PixelCNN, dict(levels=256, width=32), epochs=10, batch_size=64),
     "pixelcnn_binary": Recipe(PixelCNN, dict(levels=2, width=32), epochs=15, batch_size=64),
 }
