@@ -113,6 +113,12 @@ CLAIMS = (
         "cannot be compared with our distance; it is not part of the verdict.",
     ),
     Claim(
+        "C14", "report", "a hybrid of VAE and GAN combines the strengths of both", evidence.hybrid,
+        "It has an encoder and sharp edges. Drawn from its prior it is level with the GAN on digits and ahead on "
+        "clothes. The encoder also says where the codes are: drawn from a prior fitted there it is ahead of all. On "
+        "digits the VAE, drawn likewise, covers more, and the second evaluator puts it first.",
+    ),
+    Claim(
         "C16", "article", "labels steer what is generated", evidence.steering,
         "A label is one more input; guidance makes it count for more than in training, and is paid for in coverage.",
     ),

@@ -64,6 +64,12 @@ def _pair(one, other, first, second):
     return text + f"{other['recall']:.2f} ({one['epochs']} epochs, n = {one['num_images']:,}, one seed)"
 
 
+def _clearly_nearer(one, other):
+    """Whether the Fréchet distance is smaller by more than the spreads of both rows together."""
+    gap = other["frechet_distance"] - one["frechet_distance"]
+    return gap > one["spread"]["frechet_distance"] + other["spread"]["frechet_distance"]
+
+
 @_on_both
 def latent_sizes(data_set):
     """C1: the distances of a grid of latent sizes."""
@@ -218,6 +224,27 @@ def published():
     return text, {
         "ELBO with 2 latents within 5 nats": [abs(flat["elbo"] + 157.4) < 5],
         "ELBO with more within 5 nats": [abs(bound["nats"] + 157.4) < 5],
+    }
+
+
+@_on_both
+def hybrid(data_set):
+    """C14: the VAE-GAN beside a VAE and a GAN with its decoder, trained for about as long; and with fitted priors."""
+    names = ("vae_dcgan", "dcgan_averaged", "vae_gan", "mixture_vae_dcgan", "mixture_vae_gan")
+    vae, gan, both, fitted_vae, fitted_both = rows = recorded_rows(data_set, names, 10_000).values()
+    texts = [
+        f"{row['frechet_distance']:.1f} ± {row['spread']['frechet_distance']:.1f} ({row['clipped_coverage']:.2f})"
+        for row in rows
+    ]
+    minutes = ", ".join(f"{sum(row['training_minutes'].values()):.0f}" for row in (vae, gan, both))
+    text = f"Fréchet distance (clipped coverage) of VAE, GAN and both {', '.join(texts[:3])} after {minutes} minutes; "
+    text += f"with a prior fitted to the codes of the VAE and of both {', '.join(texts[3:])} "
+    text += f"(n = {both['num_images']:,}, {len(both['seeds'])} seeds)"
+    return text, {
+        "nearer to real images than the VAE": _clearly_nearer(both, vae),
+        "and than the GAN": _clearly_nearer(both, gan),
+        "covers what the VAE covers": both["clipped_coverage"] >= vae["clipped_coverage"] - 0.02,
+        "with a fitted prior nearer than all": all(_clearly_nearer(fitted_both, row) for row in (gan, fitted_vae)),
     }
 
 

@@ -255,6 +255,55 @@ def check_guide_between(guide_between):
     print(f"guided at {guided} of 6 timesteps; right")
 
 
+def check_fit_gaussian(fit_gaussian):
+    """Notebook 7: the moments of all draws, from very many of them."""
+    random = np.random.default_rng(0)
+    means = random.standard_normal((40, 3)) @ [[1.0, 0.8, 0.0], [0.0, 0.6, 0.0], [0.0, 0.0, 0.3]] + [0.0, 2.0, -1.0]
+    log_variances = np.log(random.uniform(0.1, 3, (40, 3)))
+    draws = means + np.exp(0.5 * log_variances) * random.standard_normal((20_000, 40, 3))
+    centre, covariance = (np.asarray(each) for each in fit_gaussian(means, log_variances))
+    shapes = centre.shape, covariance.shape
+    _require(shapes == ((3,), (3, 3)), f"the shapes are {shapes[0]} and {shapes[1]}; expected (3,) and (3, 3).")
+    draws = draws.reshape(-1, 3)
+    # The deviation of these moments is at most 0.005; a division by 39 instead of 40 adds at most 0.06.
+    off = np.abs(centre - draws.mean(axis=0)).max()
+    _require(off < 0.02, f"a mean is off by {off:.2f}; expected the mean of the means.")
+    wrong = np.abs(covariance - np.cov(draws.T))
+    _require(
+        np.diag(wrong).max() < 0.1,
+        f"a variance is off by {np.diag(wrong).max():.2f}; expected how far the means spread, plus the mean variance.",
+    )
+    _require(wrong.max() < 0.1, f"a covariance is off by {wrong.max():.2f}; expected that of the means.")
+    print(f"the first number of a code: mean {centre[0]:.2f}, variance {covariance[0, 0]:.2f}; right")
+
+
+def check_find_code(find_code):
+    """Notebook 7: a decoder whose pixels are a known function of the code, which no two codes share."""
+    random = np.random.default_rng(0)
+    spread = np.linalg.qr(random.standard_normal((64, 3)))[0].T.astype("float32")  # (3, 64), orthonormal rows
+
+    def decode(codes):
+        return ops.reshape(ops.sigmoid(6 * ops.matmul(codes, spread)), (-1, 8, 8, 1))
+
+    errors = []
+    for _ in range(3):
+        wanted, start = (random.uniform(-1, 1, (1, 3)).astype("float32") for _ in range(2))
+        image = np.asarray(decode(ops.convert_to_tensor(wanted)))
+        found = np.asarray(find_code(decode, image, start.copy(), 150, 0.05))
+        _require(found.shape == (1, 3), f"the shape is {found.shape}; expected (1, 3), that of the start.")
+        before, after = (float(np.abs(each - wanted).max()) for each in (start, found))
+        _require(
+            after < 0.1,
+            f"a number of the code is off by {after:.2f}, at the start by {before:.2f}; expected below 0.10 after 150 "
+            "steps. Move the code, step by step, down the gradient of the squared difference of the pixels.",
+        )
+        short = np.asarray(find_code(decode, image, start.copy(), 1, 0.05))
+        moved = float(np.abs(short - start).max())
+        _require(moved < 0.1, f"one step of Adam moves by {moved:.2f}; expected at most the rate, 0.05.")
+        errors.append(after)
+    print(f"largest error of three codes: {max(errors):.2f}; right")
+
+
 def check_my_fault(my_fault):
     """Notebook 9: class KL and clipped density hardly notice the fault, clipped coverage does."""
     images = as_float(load_images("mnist")[0][:500])

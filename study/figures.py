@@ -10,6 +10,7 @@ from trilemma.training.pretrained import load_pretrained
 FAMILIES = {
     "VAE": ("vae",),
     "VAE with a fitted prior": ("mixture_vae",),
+    "VAE-GAN, fitted prior": ("mixture_vae_gan",),
     "DCGAN": ("dcgan",),
     "DDGAN": ("ddgan",),
     "student of the DDPM": ("student",),

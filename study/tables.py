@@ -8,11 +8,16 @@ from trilemma import records
 from trilemma.evaluation import scoreboard
 from trilemma.training.pretrained import weights_table
 
-HEADLINE = ("real", "ddpm", "solver20", "ddgan", "mixture_vae", "vae", "dcgan")
-NAMES = ("real", "mixture_vae", "vae", "vae2", "dcgan", "dcgan2", "solver20", "ddgan", "gaussian")
-BY_PASSES = ("ddpm", "solver20", "ddgan", "student", "student2", "student1", "mixture_vae", "dcgan", "vae")
+HEADLINE = ("real", "ddpm", "solver20", "ddgan", "mixture_vae_gan", "mixture_vae", "vae", "dcgan")
+NAMES = (
+    "real", "mixture_vae_gan", "vae_gan", "mixture_vae", "vae", "mixture_vae_dcgan", "vae_dcgan", "vae2", "dcgan",
+    "dcgan_averaged", "dcgan2", "solver20", "ddgan", "gaussian",
+)  # fmt: skip
+BY_PASSES = (
+    "ddpm", "solver20", "ddgan", "student", "student2", "student1", "mixture_vae_gan", "mixture_vae", "dcgan", "vae",
+)  # fmt: skip
 SCORES = {"frechet_distance": ".1f", "clipped_coverage": ".2f"}  # of the tables that set both data sets side by side
-EVALUATED = ("real", *BY_PASSES, "vae2", "dcgan2", "gaussian")
+EVALUATED = ("real", *BY_PASSES, "vae_gan", "vae2", "dcgan2", "gaussian")
 
 
 def headline_table():

@@ -30,7 +30,7 @@ def prose(notebook):
 
 
 def test_notebooks_are_the_lessons_the_appendices_and_the_solutions():
-    lessons = ["01_vae", "02_gan", "03_ddpm", "04_fast_sampling", "05_conditional", "09_comparison"]
+    lessons = ["01_vae", "02_gan", "03_ddpm", "04_fast_sampling", "05_conditional", "07_hybrids", "09_comparison"]
     assert [path.stem for path in NOTEBOOKS] == [*lessons, "A1_claims", "A2_speed", "solutions"]
 
 

@@ -271,6 +271,16 @@ def test_plane_decodes_the_two_latents_of_its_sliders():
     np.testing.assert_array_equal(calls[-1][[0, 6, 42, 48]], [[-2, 2], [2, 2], [-2, -2], [2, -2]])
 
 
+def test_plane_names_its_latents(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("trilemma.widgets.sliders.as_png", lambda picture: drawn.append(picture) or as_png(picture))
+    widget = widgets.show_plane(lambda latents: np.zeros((len(latents), 4, 4, 1)), -1, 1, ("ink", "slant"))
+    assert [slider.description for slider in all_of(widget, ipywidgets.FloatSlider)] == ["ink", "slant"]
+    still(widget)
+    (axes,) = drawn[-1].axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("ink, -1 to 1", "slant, -1 to 1")
+
+
 def test_plane_refuses_what_it_cannot_show():
     with pytest.raises(ValueError, match="low is 1 and high is 1"):
         widgets.show_plane(lambda latents: np.zeros((len(latents), 4, 4, 1)), 1, 1)

@@ -1,7 +1,9 @@
 """Every check accepts a right solution and refuses wrong ones; the ones to read are in notebooks/solutions.ipynb."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from study import exercises
 from trilemma.diffusion.schedules import cosine_schedule
@@ -350,6 +352,66 @@ def guidance_without_one(conditional, unconditional, w, t, low, high):
     return guide_between(conditional, unconditional, w - 1, t, low, high)
 
 
+def fit_gaussian(means, log_variances):
+    second_moment = np.mean(means[:, :, None] * means[:, None], axis=0) + np.diag(np.exp(log_variances).mean(axis=0))
+    centre = means.mean(axis=0)
+    return centre, second_moment - np.outer(centre, centre)
+
+
+def gaussian_of_the_means(means, log_variances):
+    return means.mean(axis=0), np.cov(means.T)
+
+
+def deviations_added(means, log_variances):
+    return means.mean(axis=0), np.cov(means.T) + np.diag(np.exp(log_variances / 2).mean(axis=0))
+
+
+def exponential_of_the_mean(means, log_variances):
+    return means.mean(axis=0), np.cov(means.T) + np.diag(np.exp(log_variances.mean(axis=0)))
+
+
+def diagonal_alone(means, log_variances):
+    return means.mean(axis=0), np.diag(np.diag(fit_gaussian(means, log_variances)[1]))
+
+
+def not_centred(means, log_variances):
+    return means.mean(axis=0), np.mean(means[:, :, None] * means[:, None], axis=0)
+
+
+def walk(decode, start, num_steps, rate, loss):
+    code, optimizer = tf.Variable(start), keras.optimizers.Adam(rate)
+    for _ in range(num_steps):
+        with tf.GradientTape() as tape:
+            value = loss(decode(code))
+        optimizer.apply([tape.gradient(value, code)], [code])
+    return code.numpy()
+
+
+def find_code(decode, image, start, num_steps=200, rate=0.05):
+    return walk(decode, start, num_steps, rate, lambda decoded: tf.reduce_mean((decoded - image) ** 2))
+
+
+def code_of_the_start(decode, image, start, num_steps=200, rate=0.05):
+    return start
+
+
+def one_step_alone(decode, image, start, num_steps=200, rate=0.05):
+    return find_code(decode, image, start, 1, rate)
+
+
+def uphill(decode, image, start, num_steps=200, rate=0.05):
+    return find_code(decode, image, start, num_steps, -rate)
+
+
+def ink_alone(decode, image, start, num_steps=200, rate=0.05):
+    ink = image.mean()
+    return walk(decode, start, num_steps, rate, lambda decoded: (tf.reduce_mean(decoded) - ink) ** 2)
+
+
+def steps_of_its_own_number(decode, image, start, num_steps=200, rate=0.05):
+    return find_code(decode, image, start, 200, rate)
+
+
 CASES = [
     (
         exercises.check_draw_binary,
@@ -417,6 +479,16 @@ CASES = [
         exercises.check_guide_between,
         guide_between,
         [guide_everywhere, guide_with_the_lower_end, unconditional_beyond, guidance_without_one],
+    ),
+    (
+        exercises.check_fit_gaussian,
+        fit_gaussian,
+        [gaussian_of_the_means, deviations_added, exponential_of_the_mean, diagonal_alone, not_centred],
+    ),
+    (
+        exercises.check_find_code,
+        find_code,
+        [code_of_the_start, one_step_alone, uphill, ink_alone, steps_of_its_own_number],
     ),
     (exercises.check_my_fault, few_images_repeated, [no_fault, blurred, one_image, noisy]),
     (exercises.check_interval, wilson, [normal_interval, one_z_for_all, ends_in_the_other_order, half_width_undivided]),

@@ -67,13 +67,14 @@ def _contact_sheet(pngs, names):
     return as_png(figure)
 
 
-def show_plane(decode, low=-2.5, high=2.5):
+def show_plane(decode, low=-2.5, high=2.5, names=("first latent", "second latent")):
     """Moves through the plane of two latents by two sliders and shows what every point decodes to.
 
     Args:
         decode: function latents (n, 2) float32 -> images (n, height, width, channels) in [0, 1].
         low: least value of both latents.
         high: greatest value.
+        names: what the two latents are.
 
     Returns:
         ipywidgets.Widget; where nothing runs, a picture of 7 x 7 points of the plane.
@@ -96,8 +97,7 @@ def show_plane(decode, low=-2.5, high=2.5):
     middle, step = (low + high) / 2, (high - low) / 50
     style = {"description_width": "90px"}
     sliders = [
-        ipywidgets.FloatSlider(middle, min=low, max=high, step=step, description=f"{which} latent", style=style)
-        for which in ("first", "second")
+        ipywidgets.FloatSlider(middle, min=low, max=high, step=step, description=name, style=style) for name in names
     ]
     picture = ipywidgets.Image(format="png")
 
@@ -112,8 +112,8 @@ def show_plane(decode, low=-2.5, high=2.5):
         points = np.linspace(low, high, 7)
         figure = plot_images(images_at([(x, y) for y in points[::-1] for x in points]), columns=7)
         axes = figure.axes[0]
-        axes.set_xlabel(f"first latent, {low:g} to {high:g}")
-        axes.set_ylabel(f"second latent, {low:g} to {high:g}")
+        axes.set_xlabel(f"{names[0]}, {low:g} to {high:g}")
+        axes.set_ylabel(f"{names[1]}, {low:g} to {high:g}")
         return as_png(figure)
 
     text = f"The plane of two latents, {low:g} to {high:g}; run the notebook to move through it."
