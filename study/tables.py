@@ -8,7 +8,7 @@ from trilemma import records
 from trilemma.evaluation import scoreboard
 from trilemma.training.pretrained import weights_table
 
-HEADLINE = ("real", "ddpm", "solver20", "ddgan", "mixture_vae_gan", "mixture_vae", "vae", "dcgan")
+HEADLINE = ("real", "ddpm", "solver20", "ddgan", "mixture_vae_gan", "vae", "dcgan")
 NAMES = (
     "real", "mixture_vae_gan", "vae_gan", "mixture_vae", "vae", "mixture_vae_dcgan", "vae_dcgan", "vae2", "dcgan",
     "dcgan_averaged", "dcgan2", "solver20", "ddgan", "gaussian",

@@ -607,6 +607,13 @@ def test_default_optimizers_are_those_of_the_papers(model_class):
             assert float(optimizer.learning_rate) == pytest.approx(rate(step), rel=1e-4, abs=1e-9)
 
 
+@pytest.mark.parametrize("decay", [-0.1, 1, 2.0, float("nan")])
+@pytest.mark.parametrize("model_class", [DCGAN, DDPM, Student, DDGAN, GAN, VAEGAN, PixelCNN])
+def test_a_decay_out_of_range_is_refused(model_class, decay):
+    with pytest.raises(ValueError, match=f"ema_decay is {decay}; expected a share of at least 0 and below 1"):
+        untrained(model_class, ema_decay=decay)
+
+
 @AVERAGED
 @pytest.mark.parametrize(("ema_decay", "decay"), [(0.999, 2 / 11), (0.05, 0.05)])
 def test_average_follows_its_network(model_class, ema_decay, decay):

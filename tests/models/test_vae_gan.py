@@ -362,3 +362,19 @@ def test_a_batch_in_which_it_is_too_far_ahead_does_not_train_the_discriminator(m
         expected = 0.0 if training and waits else (3 * softplus(-0.5) + softplus(0.5)) / 4
         assert float(found["discriminator_loss"]) == pytest.approx(expected, rel=1e-5)
         assert float(found["adversarial_loss"]) == pytest.approx((3 * softplus(0.5) + softplus(-0.5)) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        ("gamma", -0.1, "a number of at least 0"),
+        ("feature_variance", 0, "a number above 0"),
+        ("feature_variance", float("nan"), "a number above 0"),
+        ("most_ahead", 0.0, "a share above 0; above 1 it always trains"),
+        ("width", 2.5, "a whole number of at least 1"),
+        ("latent_size", 0, "a whole number of at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(argument, value, expected):
+    with pytest.raises(ValueError, match=f"{argument} is {value}; expected {expected}"):
+        VAEGAN((8, 8, 1), **{argument: value})

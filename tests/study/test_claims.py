@@ -375,10 +375,10 @@ def test_published_bounds_within_five_nats(monkeypatch, flat, bound, expected):
 @pytest.mark.parametrize(
     ("distance", "covered", "fitted", "expected"),
     [
-        (9.4, 0.481, 4.4, [YES, YES, YES, YES]),
-        (9.6, 0.481, 4.6, [YES, NO, YES, NO]),  # within the spreads
-        (19.6, 0.481, 9.6, [NO, NO, YES, NO]),
-        (9.4, 0.479, 4.4, [YES, YES, NO, YES]),
+        (9.4, 0.481, 4.4, [YES, YES, YES, YES, YES]),
+        (9.6, 0.481, 4.6, [YES, NO, YES, NO, YES]),  # within the spreads
+        (19.6, 0.481, 9.6, [NO, NO, YES, NO, YES]),
+        (9.4, 0.479, 4.4, [YES, YES, NO, YES, NO]),
     ],
 )
 def test_a_hybrid_is_compared_with_both_of_its_halves(monkeypatch, distance, covered, fitted, expected):
@@ -387,10 +387,10 @@ def test_a_hybrid_is_compared_with_both_of_its_halves(monkeypatch, distance, cov
         "vae_dcgan": scores(20.0, covered=0.5),
         "dcgan_averaged": scores(10.0, covered=0.9),
         "vae_gan": scores(distance, covered=covered),
-        "mixture_vae_dcgan": scores(5.0, covered=0.5),
-        "mixture_vae_gan": scores(fitted, covered=0.5),
+        "mixture_vae_dcgan": scores(5.0, covered=0.6),
+        "mixture_vae_gan": scores(fitted, covered=covered + 0.1),
     }
-    spread = {"spread": {"frechet_distance": 0.25}}
+    spread = {"spread": {"frechet_distance": 0.25}, "frechet_distance_2": 1.0}
     board = {
         f"{name}_{data_set}": {**row, **settings, **spread}
         for name, row in rows.items()
@@ -401,6 +401,7 @@ def test_a_hybrid_is_compared_with_both_of_its_halves(monkeypatch, distance, cov
 
 def test_a_fitted_hybrid_is_compared_with_the_gan_too(monkeypatch):
     row = {"training_minutes": {"a test": 20.0}, "seeds": [0], "spread": {"frechet_distance": 0.25}}
+    row["frechet_distance_2"] = 1.0
     names = ("vae_dcgan", "dcgan_averaged", "vae_gan", "mixture_vae_dcgan", "mixture_vae_gan")
     distances = dict(zip(names, (20.0, 4.0, 9.0, 8.0, 4.4), strict=True))
     board = {
@@ -408,7 +409,7 @@ def test_a_fitted_hybrid_is_compared_with_the_gan_too(monkeypatch):
         for name, distance in distances.items()
         for data_set in evidence.STUDIED
     }
-    assert list(measure(monkeypatch, "C14", scoreboard_10000=board).values()) == [YES, NO, YES, NO]
+    assert list(measure(monkeypatch, "C14", scoreboard_10000=board).values()) == [YES, NO, YES, NO, YES]
 
 
 @pytest.mark.parametrize(("best", "expected"), [(0.901, YES), (0.899, NO)])
@@ -483,12 +484,14 @@ def test_the_hybrids_compare_with_their_halves_as_the_reason_of_c14_says():
         assert all(evidence._clearly_nearer(rows["mixture_vae_gan"], row) for row in others)
     fitted_vae, fitted_both = digits["mixture_vae_dcgan"], digits["mixture_vae_gan"]
     assert fitted_vae["clipped_coverage"] > fitted_both["clipped_coverage"] + 0.02
-    seconds = {name: row["frechet_distance_2"] for name, row in digits.items()}
-    assert min(seconds, key=seconds.get) == "mixture_vae_dcgan"
+    for rows in (digits, clothes):
+        seconds = {name: row["frechet_distance_2"] + row["spread"]["frechet_distance_2"] for name, row in rows.items()}
+        first = seconds.pop("mixture_vae_dcgan")
+        assert all(first < rows[name]["frechet_distance_2"] for name in seconds)
 
 
 CONDITIONS = {
-    "C1": 3, "C2": 3, "C3": 2, "C4": 3, "C5": 5, "C6": 1, "C7": 1, "C8": 6, "C9": 3, "C10": 2, "C13": 2, "C14": 4,
+    "C1": 3, "C2": 3, "C3": 2, "C4": 3, "C5": 5, "C6": 1, "C7": 1, "C8": 6, "C9": 3, "C10": 2, "C13": 2, "C14": 5,
     "C16": 1, "C17": 1, "C18": 3, "C19": 0, "D1": 1, "D4": 1, "D6": 1, "D9": 1,
 }  # fmt: skip
 ON_ONE_DATA_SET = {"C6", "C10", "C13", "C18", "D1", "D4", "D6", "D9"}

@@ -112,9 +112,12 @@ class DCGAN(GenerativeModel):
             self.generator = build_generator(image_shape, self.latent_size, generator_width, batch_normalization)
             self.discriminator = build_discriminator(image_shape, discriminator_width, batch_normalization)
             self.ema_generator = None if ema_decay is None else average_of(self.generator)
-        self.networks = {"generator": (self.generator,), "discriminator": (self.discriminator,)}
-        if ema_decay is not None:
-            self.networks["average"] = (self.ema_generator,)
+        generators = [self.generator] + ([] if ema_decay is None else [self.ema_generator])
+        # The one that draws comes first: it ships.
+        self.networks = {
+            "generator": tuple(generators[::-1] if averaged else generators),
+            "discriminator": (self.discriminator,),
+        }
 
     def call(self, latents, training=False):
         """latents (batch, latent_size) -> images in [0, 1]."""

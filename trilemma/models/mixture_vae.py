@@ -72,8 +72,8 @@ class GaussianMixture(layers.Layer):
 class FittedPrior:
     """What draws from where the codes of a trained encoder are, instead of from the standard normal prior.
 
-    The codes q(z | x) of all images together do not fill the prior evenly, and what is decoded from a gap is no image
-    (Hoffman & Johnson 2016). Ghosh et al. 2020 ("From variational to deterministic autoencoders", section 4) fit a
+    The codes q(z | x) of all images together do not fill the prior evenly (Hoffman & Johnson 2016), and what is decoded
+    from a gap is often no image. Ghosh et al. 2020 ("From variational to deterministic autoencoders", section 4) fit a
     mixture of Gaussians to the codes after the training. Here that is a training of its own: the divergence of the
     codes from the prior, as in the bound on the likelihood, with the mixture as the prior, which alone is trained.
 
@@ -108,8 +108,9 @@ class FittedPrior:
         wanted = {key: self.config[key] for key in self.teacher_settings}
         found = {key: getattr(teacher, "config", {}).get(key) for key in wanted}
         if type(teacher) is not expected or found != wanted:
+            settings = f" with {found}" if hasattr(teacher, "config") else ""
             raise ValueError(
-                f"the teacher is a {type(teacher).__name__} with {found}; expected a {expected.__name__} with {wanted}."
+                f"the teacher is a {type(teacher).__name__}{settings}; expected a {expected.__name__} with {wanted}."
             )
         for name in ("encoder", "decoder"):
             self.networks[name][0].set_weights(teacher.networks[name][0].get_weights())
@@ -137,7 +138,7 @@ class FittedPrior:
 
 @keras.saving.register_keras_serializable("trilemma")
 class MixtureVAE(FittedPrior, VAE):
-    """A trained VAE that draws from a mixture fitted to its codes; its bound on the likelihood can only gain.
+    """A trained VAE that draws from a mixture fitted to its codes, which is the prior of its bound on the likelihood.
 
     Args:
         image_shape, latent_size, beta, seed: as in `VAE`.

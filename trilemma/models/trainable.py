@@ -55,6 +55,9 @@ class TrainableModel(backend.Steps, keras.Model):
         super().__init__(**kwargs)
         if len(image_shape) != 3:
             raise ValueError(f"image_shape is {tuple(image_shape)}; expected (height, width, channels).")
+        decay = (config or {}).get("ema_decay")
+        if decay is not None and not 0 <= decay < 1:
+            raise ValueError(f"ema_decay is {decay}; expected a share of at least 0 and below 1.")
         self.image_shape = tuple(int(side) for side in image_shape)
         self.seed = seed
         self.config = {"image_shape": self.image_shape, "seed": seed, **(config or {})}

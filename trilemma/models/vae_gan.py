@@ -46,7 +46,7 @@ class VAEGAN(GenerativeModel):
     A VAE compares pixel by pixel, and where it cannot know a pixel it paints the mean: soft edges. A GAN has no
     encoder, and nothing asks its generator for every image. Here the discriminator judges what the decoder makes of
     codes and of draws from the prior, and an image is compared with its reconstruction in the discriminator's features,
-    which stand for strokes more than for pixels. Algorithm 1 of the paper:
+    in which blur costs more than in pixels. Algorithm 1 of the paper:
 
         encoder        KL(q(z | x) || p(z)) + reconstruction
         decoder        gamma * reconstruction + adversarial loss
@@ -55,18 +55,15 @@ class VAEGAN(GenerativeModel):
     Each loss moves its own network alone: the reconstruction does not train the discriminator, which could make it
     zero by features that are all alike, and the adversarial loss does not train the encoder.
 
-    Two things differ from the paper. The adversarial losses are those of pairs of a real and a decoded image
-    (Jolicoeur-Martineau 2019), half of them an image and its own reconstruction: on digits they gave a smaller distance
-    and more coverage than the paper's losses. And what is drawn is decoded by an average over the last steps, since
-    players that circle each other do not settle.
-
-    A discriminator that tells nearly every pair apart teaches the decoder little. So it learns at half the rate, and a
+    Four things differ from the paper. The variance of the features is not 1. The adversarial losses are those of pairs
+    of a real and a decoded image (Jolicoeur-Martineau 2019), half of them an image and its own reconstruction. What is
+    drawn is decoded by an average over the last steps, since players that circle each other do not settle. And a
+    discriminator that tells nearly every pair apart teaches the decoder little: so it learns at half the rate, and a
     batch in which it is too far ahead does not train it; the paper's code holds it back in a similar way.
 
-    The networks are those of the DCGAN. Its batch normalisation gives the features a scale, without which the variance
-    of one in the reconstruction would mean nothing: features without it were so small that the divergence won, and
-    codes told next to nothing of their images. Hence no gradient penalty either, since under batch normalisation the
-    gradient of one image depends on the others. The discriminator sees real and decoded images in batches of their own,
+    The networks are those of the DCGAN. Its batch normalisation gives the features a scale, without which a fixed
+    variance would mean nothing. Hence no gradient penalty either, since under batch normalisation the gradient of one
+    image depends on the others. The discriminator sees real and decoded images in batches of their own,
     as in the DCGAN; the decoder sees codes and draws in one batch, so that its moving statistics hold for both.
 
     Args:
@@ -82,7 +79,7 @@ class VAEGAN(GenerativeModel):
         seed: integer that makes latents repeatable.
 
     Raises:
-        ValueError: sides that are not divisible by 4.
+        ValueError: sides that are not divisible by 4, or numbers out of their range.
     """
 
     loss_names = (
@@ -108,7 +105,13 @@ class VAEGAN(GenerativeModel):
         )  # fmt: skip
         super().__init__(image_shape, seed, config, **kwargs)
         check_sides(image_shape, 4)
-        self.latent_size = whole_number("latent_size", latent_size)
+        self.latent_size, width = whole_number("latent_size", latent_size), whole_number("width", width)
+        if not gamma >= 0:
+            raise ValueError(f"gamma is {gamma}; expected a number of at least 0.")
+        if not feature_variance > 0:
+            raise ValueError(f"feature_variance is {feature_variance}; expected a number above 0.")
+        if not most_ahead > 0:
+            raise ValueError(f"most_ahead is {most_ahead}; expected a share above 0; above 1 it always trains.")
         self.gamma, self.feature_variance, self.most_ahead = gamma, feature_variance, most_ahead
         self.ema_decay = ema_decay
         with self.precision():
