@@ -116,10 +116,6 @@ class FittedPrior:
             self.networks[name][0].set_weights(teacher.networks[name][0].get_weights())
         return self
 
-    def default_optimizers(self, learning_rate, num_steps):
-        """Adam with a cosine down to zero, as for the VAE."""
-        return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, num_steps))
-
     def players(self):
         return {"loss": (self.prior,)}
 
@@ -184,6 +180,8 @@ class MixtureVAEGAN(FittedPrior, VAEGAN):
         super().__init__(image_shape, latent_size, width, seed=seed, **kwargs)
         self.networks = {"encoder": (self.encoder,), "decoder": (self.ema_decoder,)}
         self.add_prior(num_components)
+
+    default_optimizers = VAE.default_optimizers
 
     def averages(self):
         return ()
