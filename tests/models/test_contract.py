@@ -197,10 +197,18 @@ def test_unconditional_models_refuse_labels(trained):
         trained.generate(2, guidance=1.0)
 
 
+@pytest.mark.parametrize("model_class", [VAE, MixtureVAE, VAEGAN, MixtureVAEGAN, PixelCNN, Classifier])
+def test_a_model_of_images_takes_them_in_8_bits_too(model_class):
+    model, images = randomise(untrained(model_class)), (255 * some_images(3)).astype("uint8")
+    answers = ops.convert_to_numpy(model(images)), ops.convert_to_numpy(model(images.astype("float32") / 255))
+    np.testing.assert_allclose(*answers, atol=1e-5)
+    assert np.std(answers[0]) > 1e-3
+
+
 def test_likelihood_is_named_or_refused(trained):
     assert trained.likelihood == LIKELIHOODS.get(type(trained))
     if trained.likelihood is None:
-        with pytest.raises(ValueError, match=f"{trained.name} has no likelihood; choose a model that has one"):
+        with pytest.raises(ValueError, match=f"{type(trained).__name__} has no likelihood; choose a model"):
             trained.log_likelihood(some_images())
 
 
@@ -331,7 +339,7 @@ def test_unconditional_training_refuses_labels(model_class):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, r"classifier needs labels, 0 \.\.\. 2; none were given"),
+        (None, r"Classifier needs labels, 0 \.\.\. 2; none were given"),
         (np.eye(3, dtype=int)[np.arange(8) % 3], r"the shape \(8, 3\); expected \(8,\), .*one-hot, take argmax"),
         (np.zeros((8, 1), int), r"the shape \(8, 1\); expected \(8,\), one number per image. Take labels\[:, 0\]"),
         (np.zeros(7, int), r"the shape \(7,\); expected \(8,\)"),

@@ -7,7 +7,7 @@ from keras import layers, ops
 from trilemma import backend
 from trilemma.data import as_float, check_images, make_dataset
 from trilemma.diffusion.unet import GroupNormalization
-from trilemma.models.trainable import TrainableModel
+from trilemma.models.trainable import TrainableModel, in_unit_range
 
 FEATURE_SIZE = 128
 
@@ -80,8 +80,8 @@ class Classifier(TrainableModel):
         self._compiled_network = backend.compile_function(self._predict, self.variables, False)
 
     def call(self, images, training=False):
-        """images in [0, 1] -> logits (batch, num_classes)."""
-        return self.network(images, training=training)[1]
+        """images, uint8 or in [0, 1] -> logits (batch, num_classes)."""
+        return self.network(in_unit_range(images), training=training)[1]
 
     def default_optimizers(self, learning_rate, num_steps):
         """Adam with a cosine down to zero."""

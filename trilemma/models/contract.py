@@ -138,7 +138,9 @@ class GenerativeModel(TrainableModel):
             ValueError: the model has no likelihood, other images, or a number out of its range.
         """
         if self.likelihood is None:
-            raise ValueError(f"{self.name} has no likelihood; choose a model that has one, as a PixelCNN or a VAE.")
+            raise ValueError(
+                f"{type(self).__name__} has no likelihood; choose a model that has one, as a PixelCNN or a VAE."
+            )
         images = check_images(images, self.image_shape)
         seed, batch_size = whole_number("seed", seed, 0, 2**32 - 1), whole_number("batch_size", batch_size)
         compiled = self._compile(self._log_likelihood_of_batch, **settings)
@@ -181,10 +183,12 @@ class GenerativeModel(TrainableModel):
     def _checked_labels(self, labels, num_images):
         if self.num_classes is None:
             if labels is not None:
-                raise ValueError(f"{self.name} has no classes, yet labels were given; leave labels out.")
+                raise ValueError(f"{type(self).__name__} has no classes, yet labels were given; leave labels out.")
             return None
         if labels is None:
-            raise ValueError(f"{self.name} draws by classes; give labels, integers in 0 ... {self.num_classes - 1}.")
+            raise ValueError(
+                f"{type(self).__name__} draws by classes; give labels, integers in 0 ... {self.num_classes - 1}."
+            )
         labels = np.full(num_images, labels) if np.ndim(labels) == 0 else labels
         return check_labels(labels, num_images, self.num_classes)
 
@@ -192,7 +196,9 @@ class GenerativeModel(TrainableModel):
         """The strength as a float, or None where the network is asked with labels alone."""
         if not self.takes_guidance:
             if guidance is not None:
-                raise ValueError(f"{self.name} takes no guidance, yet guidance was given; leave guidance out.")
+                raise ValueError(
+                    f"{type(self).__name__} takes no guidance, yet guidance was given; leave guidance out."
+                )
             return None
         guidance = self.guidance if guidance is None else guidance
         if isinstance(guidance, bool) or not isinstance(guidance, numbers.Real) or not 0 <= guidance < math.inf:

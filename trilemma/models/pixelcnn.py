@@ -6,7 +6,7 @@ from keras import layers, ops
 from trilemma import noise
 from trilemma.data import whole_number
 from trilemma.models.contract import GenerativeModel
-from trilemma.models.trainable import average_of, warm_up_and_cosine
+from trilemma.models.trainable import average_of, in_unit_range, warm_up_and_cosine
 from trilemma.models.vae import binarise
 
 
@@ -227,8 +227,8 @@ class PixelCNN(GenerativeModel):
         self.passes_per_image = self.image_shape[0] * self.image_shape[1]
 
     def call(self, images, training=False):
-        """Predicts with the averaged weights: images in [0, 1] -> logits (batch, height, width, levels)."""
-        return self.ema_network(2 * images - 1, training=training)
+        """Predicts with the averaged weights: images, uint8 or in [0, 1] -> logits (batch, height, width, levels)."""
+        return self.ema_network(2 * in_unit_range(images) - 1, training=training)
 
     def default_optimizers(self, learning_rate, num_steps):
         """Adam, 500 steps of warm-up, then a cosine down to zero."""

@@ -20,6 +20,12 @@ def warm_up_and_cosine(learning_rate, num_steps):
     )
 
 
+def in_unit_range(images):
+    """Images within a traced function, uint8 or floats in [0, 1] -> floats in [0, 1]."""
+    whole = keras.backend.standardize_dtype(images.dtype) == "uint8"
+    return ops.cast(images, "float32") / 255 if whole else images
+
+
 def average_of(network):
     """A network's copy for the average of its weights, as `averages` names it; no optimizer moves it."""
     average = keras.models.clone_model(network)
@@ -233,12 +239,10 @@ class TrainableModel(backend.Steps, keras.Model):
             raise ValueError(f"images have the shape {tuple(images.shape)}; expected (batch, {expected}).")
         if (labels is None) != (self.num_classes is None):
             raise ValueError(
-                f"{self.name} {'needs' if labels is None else 'takes no'} labels beside its images; "
+                f"{type(self).__name__} {'needs' if labels is None else 'takes no'} labels beside its images; "
                 f"{'add' if labels is None else 'remove'} them."
             )
-        whole = keras.backend.standardize_dtype(images.dtype) == "uint8"
-        images = ops.cast(images, "float32")
-        return images / 255 if whole else images, labels
+        return ops.cast(in_unit_range(images), "float32"), labels
 
     def update_trackers(self, losses, num_images=1):
         """Adds a batch to the running means over images that `fit` and `evaluate` report, and returns the means."""

@@ -9,6 +9,7 @@ from trilemma import noise
 from trilemma.data import check_sides, whole_number
 from trilemma.models import dcgan
 from trilemma.models.contract import GenerativeModel, given, with_labels
+from trilemma.models.trainable import in_unit_range
 
 
 def build_encoder(image_shape, latent_size, num_classes=None):
@@ -172,9 +173,12 @@ class VAE(GenerativeModel):
         self.networks = {"encoder": (self.encoder,), "decoder": (self.decoder,)}
 
     def call(self, inputs, training=False):
-        """Reconstructs images, or [images, labels], through the mean of q(z | x): [0, 1] -> probabilities in [0, 1]."""
-        labels = None if self.num_classes is None else inputs[1]
-        mean, _ = self.encoder(inputs, training=training)
+        """Reconstructs images, uint8 or in [0, 1], through the mean of q(z | x): probabilities in [0, 1].
+
+        A model with classes takes [images, labels].
+        """
+        images, labels = (inputs, None) if self.num_classes is None else inputs
+        mean, _ = self.encoder(given(in_unit_range(images), labels), training=training)
         return ops.sigmoid(self.decoder(given(mean, labels), training=training))
 
     def default_optimizers(self, learning_rate, num_steps):

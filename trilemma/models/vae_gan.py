@@ -7,7 +7,7 @@ from trilemma.data import check_sides, whole_number
 from trilemma.models.adversarial import relativistic_losses
 from trilemma.models.contract import GenerativeModel
 from trilemma.models.dcgan import build_discriminator, build_generator
-from trilemma.models.trainable import average_of
+from trilemma.models.trainable import average_of, in_unit_range
 from trilemma.models.vae import build_mirrored_encoder, kl_divergence, sample_gaussian
 
 
@@ -123,15 +123,15 @@ class VAEGAN(GenerativeModel):
         self.networks = {"encoder": (self.encoder,), "decoder": (self.ema_decoder, self.decoder)}
 
     def encode(self, images):
-        """The mean of q(z | x): images (batch, height, width, channels) in [0, 1] -> codes (batch, latent_size)."""
-        return self.encoder(images, training=False)[0]
+        """The mean of q(z | x): images, uint8 or in [0, 1] -> codes (batch, latent_size)."""
+        return self.encoder(in_unit_range(images), training=False)[0]
 
     def decode(self, codes):
         """Decodes with the averaged weights: codes (batch, latent_size) -> images in [0, 1]."""
         return (self.ema_decoder(codes, training=False) + 1) / 2
 
     def call(self, images, training=False):
-        """Reconstructs images through the mean of q(z | x), with the averaged decoder: [0, 1] -> [0, 1]."""
+        """Reconstructs images through the mean of q(z | x), with the averaged decoder: uint8 or [0, 1] -> [0, 1]."""
         return self.decode(self.encode(images))
 
     def default_optimizers(self, learning_rate, num_steps):
