@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pytest
 
+from trilemma import records
 from trilemma.data import SAMPLE_DIR
 from trilemma.evaluation import evaluators, scoreboard
 from trilemma.evaluation.scoreboard import (
@@ -19,7 +20,7 @@ from trilemma.evaluation.scoreboard import (
 from trilemma.models.classifier import Classifier
 from trilemma.models.contract import GenerativeModel
 from trilemma.models.vae import VAE
-from trilemma.training import pretrained
+from trilemma.training import pretrained, recipes
 
 SCORES = {
     "num_images", "frechet_distance", "kernel_distance", "sliced_distance", "precision", "recall", "density",
@@ -318,3 +319,13 @@ def test_bounds_of_the_sample_are_drawn_from_it(untrained_classifier, monkeypatc
     for bound in BOUNDS.values():
         bound("mnist", 20, 0, "a folder")
     assert asked == [("mnist", "train", "a folder")] * 2
+
+
+@pytest.mark.parametrize("num_images", [200, 1000, 10_000, 26_000])
+def test_recorded_rows_of_fitted_priors_name_the_file_of_their_teacher_too(num_images):
+    index, recorded = pretrained.pretrained_index(), records.load_results(f"scoreboard_{num_images}")
+    fitted = [name for name in recorded if name.startswith("mixture_")]
+    assert fitted
+    for name in fitted:
+        teacher = recipes.get_recipe(name).teacher_name
+        assert {recorded[name]["files_sha256"][file] == index[file]["sha256"] for file in (name, teacher)} == {True}

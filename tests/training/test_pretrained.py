@@ -9,6 +9,7 @@ import pytest
 
 from trilemma import files
 from trilemma.models.ddpm import DDPM
+from trilemma.models.mixture_vae import MixtureVAE
 from trilemma.models.vae import VAE, build_decoder
 from trilemma.training import pretrained, recipes
 from trilemma.training.pretrained import (
@@ -158,6 +159,44 @@ def test_weights_are_drawn_with_as_they_were_trained_whatever_the_recipe_is_now(
         assert (model.config["widths"], model.schedule.num_timesteps, model.passes_per_image) == ((8,), 3, passes)
         for one, other in zip(model.ema_network.get_weights(), shipped_ddpm.ema_network.get_weights(), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture
+def shipped_mixture(shipped_vae, monkeypatch, random):
+    """The tiny VAE and a prior that was fitted to its codes, as training leaves it."""
+    settings = dict(image_shape=(8, 8, 1), latent_size=2, num_components=3)
+    monkeypatch.setitem(recipes.RECIPES, "mixture_vae", Recipe(MixtureVAE, settings, teacher="vae"))
+    model = get_recipe("mixture_vae_mnist").build().learn_from(load_pretrained("vae_mnist"))
+    model.mixture.set_weights([random.standard_normal(weight.shape) for weight in model.mixture.get_weights()])
+    save_pretrained("mixture_vae_mnist", model, epoch=20)
+    return model
+
+
+def test_a_fitted_prior_ships_without_the_networks_of_its_teacher(shipped_mixture):
+    assert {key.split("/")[0] for key in load_arrays("mixture_vae_mnist")} == {"prior"}
+    loaded, teacher = load_pretrained("mixture_vae_mnist"), load_pretrained("vae_mnist")
+    np.testing.assert_allclose(loaded.generate(4, seed=0), shipped_mixture.generate(4, seed=0), atol=5e-3)
+    for name in ("encoder", "decoder"):
+        for one, other in zip(loaded.networks[name], teacher.networks[name], strict=True):
+            assert all(map(np.array_equal, one.get_weights(), other.get_weights()))
+    own = build_decoder((8, 8, 1), 2)
+    load_into(own, "mixture_vae_mnist", "decoder")
+    np.testing.assert_array_equal(own.get_weights()[0], loaded.decoder.get_weights()[0])
+    assert get_recipe("mixture_vae_mnist").weights_files == ["mixture_vae_mnist", "vae_mnist"]
+    assert pretrained.pretrained_index()["mixture_vae_mnist"]["parameters"] == shipped_mixture.count_params()
+
+
+def test_a_fitted_prior_is_not_drawn_with_a_teacher_that_came_later(shipped_mixture, shipped_vae):
+    model, file = shipped_vae
+    model.set_weights([0 * weight for weight in model.get_weights()])
+    save_pretrained("vae_mnist", model)
+    with pytest.raises(ValueError, match="another vae_mnist than .* python -m trilemma train mixture_vae_mnist"):
+        load_pretrained("mixture_vae_mnist")
+    with pytest.raises(ValueError, match=r"coder/\d+ of mixture_vae_mnist is not as vae_mnist has it now; train"):
+        save_pretrained("mixture_vae_mnist", shipped_mixture)
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="weights/vae_mnist.safetensors is missing"):
+        load_pretrained("mixture_vae_mnist")
 
 
 def test_arrays_keep_whole_numbers_exactly(weights_dir):

@@ -80,7 +80,7 @@ class Row:
     def _origin(self, sample):
         """What runs of one row have in common."""
         index, recipe = pretrained.pretrained_index(), self.recipe
-        weights = [] if recipe is None else [recipe.weights_name]
+        weights = [] if recipe is None else recipe.weights_files
         needed = [*evaluators.evaluator_of(self.data_set).weights, *weights]
         return {
             "files_sha256": {file: index[file]["sha256"] for file in needed},
@@ -108,7 +108,6 @@ def training_minutes(recipe):
         return None
     minutes = dict(pretrained.pretrained_index()[recipe.weights_name]["minutes"])
     if recipe.teacher is not None:
-        teacher = recipes.get_recipe(f"{recipe.teacher}_{recipe.data_set}")
-        for name, value in training_minutes(teacher).items():
+        for name, value in training_minutes(recipes.get_recipe(recipe.teacher_name)).items():
             minutes[name] = minutes.get(name, 0) + value
     return minutes

@@ -80,6 +80,7 @@ class FittedPrior:
     A class that has this beside the class of its teacher calls `add_prior`, and draws with `mixture`.
     """
 
+    networks_of_teacher = ("encoder", "decoder")
     teacher_settings = ()  # What the teacher and the model must have in common.
 
     def add_prior(self, num_components):
@@ -112,7 +113,7 @@ class FittedPrior:
             raise ValueError(
                 f"the teacher is a {type(teacher).__name__}{settings}; expected a {expected.__name__} with {wanted}."
             )
-        for name in ("encoder", "decoder"):
+        for name in self.networks_of_teacher:
             self.networks[name][0].set_weights(teacher.networks[name][0].get_weights())
         return self
 

@@ -51,11 +51,14 @@ class TrainableModel(backend.Steps, keras.Model):
         num_classes: number of classes; labels are needed then. None: labels are refused.
         networks: name -> tuple of networks; a weights file holds the first of each tuple and is loaded into
             all of them.
+        networks_of_teacher: the keys of `networks` that its training leaves as a teacher has them; a weights file does
+            not repeat them.
         optimizers: name of a player's loss -> its optimizer; empty before `compile`.
     """
 
     loss_names = ("loss",)
     num_classes = None
+    networks_of_teacher = ()
 
     def __init__(self, image_shape, seed=None, config=None, **kwargs):
         super().__init__(**kwargs)
@@ -223,10 +226,10 @@ class TrainableModel(backend.Steps, keras.Model):
     def _check(self, images, labels=None):
         check_images(images, self.image_shape)
         if labels is None and self.num_classes is not None:
-            raise ValueError(f"{self.name} needs labels, 0 ... {self.num_classes - 1}; none were given.")
+            raise ValueError(f"{type(self).__name__} needs labels, 0 ... {self.num_classes - 1}; none were given.")
         if labels is not None:
             if self.num_classes is None:
-                raise ValueError(f"{self.name} has no classes, yet labels were given; leave labels out.")
+                raise ValueError(f"{type(self).__name__} has no classes, yet labels were given; leave labels out.")
             check_labels(labels, len(labels), self.num_classes)
 
     def unpack(self, data):

@@ -48,7 +48,7 @@ def load_pretrained(name, **kwargs):
     if name not in list_pretrained():
         raise ValueError(f"unknown pretrained model {name!r}; expected one of {list_pretrained()}.")
     recipe = as_trained(name)
-    tensors = load_arrays(recipe.weights_name)
+    tensors = _load_networks(recipe)
     model = recipe.build(**kwargs)
     needed = {f"{prefix}/{i:03d}" for prefix, each in model.networks.items() for i in range(len(each[0].weights))}
     if needed != tensors.keys():
@@ -59,6 +59,20 @@ def load_pretrained(name, **kwargs):
         for network in networks:
             network.set_weights([tensors[f"{prefix}/{i:03d}"] for i in range(len(network.weights))])
     return model
+
+
+def _load_networks(recipe):
+    """All networks of the model of a recipe, its teacher's among them: "<network>/<number>" -> array."""
+    own, others = load_arrays(recipe.weights_name), recipe.model.networks_of_teacher
+    if not others:
+        return own
+    of_teacher, index = load_arrays(recipe.teacher_name), pretrained_index()
+    if index[recipe.weights_name].get("teacher_sha256") != index[recipe.teacher_name]["sha256"]:
+        raise ValueError(
+            f"{recipe.weights_name} goes with another {recipe.teacher_name} than the one that is there; train it anew: "
+            f"python -m trilemma train {recipe.weights_name}"
+        )
+    return {**{key: array for key, array in of_teacher.items() if key.split("/")[0] in others}, **own}
 
 
 def load_into(network, name, part):
@@ -74,7 +88,7 @@ def load_into(network, name, part):
     """
     if name not in list_pretrained():
         raise ValueError(f"unknown pretrained model {name!r}; expected one of {list_pretrained()}.")
-    tensors = load_arrays(as_trained(name).weights_name)
+    tensors = _load_networks(as_trained(name))
     parts = sorted({key.split("/")[0] for key in tensors})
     if part not in parts:
         raise ValueError(f"{name} has no part {part!r}; expected one of {parts}.")
@@ -116,12 +130,22 @@ def is_outdated(name):
 
 
 def save_pretrained(name, model, **history):
-    """Writes a trained model's weights, and `history` (command, recipe, epoch, minutes) to the index; its folder."""
+    """Writes a trained model's weights, and `history` (command, recipe, epoch, minutes) to the index; its folder.
+
+    Raises:
+        ValueError: weights are not finite, or networks that it has of a teacher are not as the teacher's file has them.
+    """
     tensors = {
         f"{prefix}/{i:03d}": weight
         for prefix, networks in model.networks.items()
         for i, weight in enumerate(networks[0].get_weights())
     }
+    if model.networks_of_teacher:
+        teacher = recipes.get_recipe(name).teacher_name
+        history["teacher_sha256"] = pretrained_index()[teacher]["sha256"]
+        for key, array in load_arrays(teacher).items():
+            if key.split("/")[0] in model.networks_of_teacher and not np.array_equal(tensors.pop(key), array):
+                raise ValueError(f"{key} of {name} is not as {teacher} has it now; train {name} anew.")
     return save_arrays(name, tensors, parameters=count_parameters(model), **history)
 
 

@@ -57,6 +57,16 @@ class Recipe:
         return f"{self.weights or self.family}_{self.data_set}"
 
     @property
+    def teacher_name(self):
+        """The name of the weights that it is to learn from; None without a teacher."""
+        return None if self.teacher is None else f"{self.teacher}_{self.data_set}"
+
+    @property
+    def weights_files(self):
+        """The names of all weights files that it draws with: its teacher's too if its model leaves networks to it."""
+        return [self.weights_name, *([self.teacher_name] if self.model.networks_of_teacher else [])]
+
+    @property
     def labelled(self):
         """Whether it is trained on images and labels."""
         parameter = inspect.signature(self.model).parameters.get("num_classes")

@@ -55,7 +55,7 @@ def prepare(recipe, num_steps):
     """Builds the model of a recipe, ready for a `fit` of so many steps."""
     model = recipe.build()
     if recipe.teacher is not None:
-        model.learn_from(pretrained.load_pretrained(f"{recipe.teacher}_{recipe.data_set}"))
+        model.learn_from(pretrained.load_pretrained(recipe.teacher_name))
     model.compile(model.default_optimizers(recipe.learning_rate, num_steps))
     return model
 
