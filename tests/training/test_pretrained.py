@@ -208,6 +208,17 @@ def test_arrays_keep_whole_numbers_exactly(weights_dir):
     np.testing.assert_array_equal(loaded["labels"], arrays["labels"])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "uint8"])
+def test_arrays_come_back_whatever_their_order_and_precision(weights_dir, dtype):
+    array = keras.ops.convert_to_numpy(keras.ops.cast(np.arange(24).reshape(4, 6), dtype))
+    arrays = {"plain": array, "transposed": array.T, "every second": array[:, ::2], "one": array[0, 0:1]}
+    save_arrays("reference_mnist", arrays)
+    loaded = load_arrays("reference_mnist")
+    for key, value in arrays.items():
+        assert loaded[key].dtype == ("uint8" if dtype == "uint8" else "float32")
+        np.testing.assert_array_equal(loaded[key], value.astype("float32"))
+
+
 def test_a_sampler_draws_with_the_weights_of_its_model(shipped_ddpm, monkeypatch):
     two = dataclasses.replace(
         recipes.RECIPES["ddpm"],

@@ -17,6 +17,7 @@ from trilemma.training import recipes
 
 WEIGHTS_DIR = pathlib.Path(__file__).parent.parent / "weights"
 WORKING_DIR = pathlib.Path("trilemma_weights")  # where one works, if the package's own folder cannot be written
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 _REMEDY = "Install trilemma again, or restore the file from the repository."
 
 
@@ -178,7 +179,8 @@ def save_arrays(name, arrays, **description):
     file is replaced.
     """
     arrays = {
-        key: np.ascontiguousarray(value, np.float16 if value.dtype.kind == "f" else value.dtype)
+        # safetensors writes memory as it lies there, and does not read what NumPy calls bfloat16.
+        key: np.ascontiguousarray(value, np.float16 if value.dtype.name in _FLOATS else value.dtype)
         for key, value in arrays.items()
     }
     for key, value in arrays.items():
