@@ -43,7 +43,7 @@ def load_pretrained(name, **kwargs):
         The model, ready for `generate`, or for `compile` and `fit`.
 
     Raises:
-        ValueError: unknown name, or a file that was cut or changed.
+        ValueError: unknown name, a file that was cut or changed, or one whose teacher has other weights now.
         FileNotFoundError: the file is missing.
     """
     if name not in list_pretrained():
