@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # safetensors 0.8.0 with NumPy 2.4.6: `safetensors.numpy.save` writes the memory of an array as it lies there, and the
 # shape as it is seen. An array in Fortran order, as a transposed one, or with steps comes back in its shape with its
-# numbers in other places or with other numbers, and nothing is said. Version 0.7.0 keeps both right, and
-# `safetensors.torch` refuses such tensors. `numpy.ascontiguousarray` before saving avoids it.
+# numbers in other places or with other numbers, and nothing is said. Version 0.7.0 keeps both right.
+# `numpy.ascontiguousarray` before saving avoids it.
 #
 # Seen: 0.7.0: transposed right, every second right
 #       0.8.0: transposed [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], every second [0.0, 1.0, 2.0, 3.0]
