@@ -3,6 +3,7 @@
 python benchmarks/epochs.py vae_mnist dcgan_mnist  # by their recipes; saves the weights, as `python -m trilemma train`
 python benchmarks/epochs.py gan_mnist --seed 1  # from other initial weights; saves none
 python benchmarks/epochs.py vae_mnist --epochs 5 --every 1  # a shorter training, scored after every epoch; saves none
+python benchmarks/epochs.py pixelcnn_mnist --precision bfloat16  # computes in it; also in what is scored on the way
 
 A training that was interrupted goes on. A row holds the images seen and the seconds of the training, without those of
 scoring; the first epoch's hold those of compiling. On JAX, prefix KERAS_BACKEND=jax.
@@ -75,9 +76,11 @@ def main():
     parser.add_argument("--seed", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--every", type=int)
+    parser.add_argument("--precision", choices=device.PRECISIONS, default="float32")
     arguments = parser.parse_args()
     device.setup_device()
-    given = {key: value for key, value in vars(arguments).items() if key != "names" and value is not None}
+    defaults = vars(parser.parse_args(["NAME"]))
+    given = {key: value for key, value in vars(arguments).items() if key != "names" and value != defaults[key]}
     options = "".join(f" --{key} {value}" for key, value in given.items())
     prefix = "KERAS_BACKEND=jax " if keras.backend.backend() == "jax" else ""
     chosen = [recipes.get_recipe(name) for name in arguments.names]
@@ -90,13 +93,15 @@ def main():
         key = name + (f", seed {changed.seed}" if "seed" in given else "")
         command = f"{prefix}python benchmarks/epochs.py {name}{options}"
         record = {"command": command, "seed": changed.seed, **environment()}
-        if not changes:  # Whoever asks for a seed or a number of epochs, even the recipe's own, keeps the weights.
-            folder = FOLDER / name
-            train_and_save(recipe, None, 2, [ScoreEpochs(key, recipe, folder, arguments.every, record)])
+        folder = FOLDER / name
+        if changes:  # Whoever asks for a seed or a number of epochs, even the recipe's own, keeps the weights.
+            folder = FOLDER / f"{key.replace(', ', '_').replace(' ', '_')}_{changed.epochs}_epochs"
+        options_of_fit = dict(verbose=2, callbacks=[ScoreEpochs(key, changed, folder, arguments.every, record)])
+        if not changes:
+            train_and_save(recipe, None, **options_of_fit, precision=arguments.precision)
             continue
-        folder = FOLDER / f"{key.replace(', ', '_').replace(' ', '_')}_{changed.epochs}_epochs"
         with all_images():
-            train(changed, folder, verbose=2, callbacks=[ScoreEpochs(key, changed, folder, arguments.every, record)])
+            train(changed, folder, **options_of_fit, precision=arguments.precision)
         discard_checkpoint(folder)
 
 

@@ -233,6 +233,23 @@ def test_other_epochs_are_part_of_what_weights_tell(run, workplace):
     assert (entry["epoch"], entry["recipe"]["epochs"]) == (1, 1)
 
 
+def test_precision_of_a_training_is_part_of_what_weights_tell(run, workplace, monkeypatch):
+    trained = []
+
+    def watched(*arguments, **options):
+        trained.append(training.train(*arguments, **options))
+        return trained[-1]
+
+    monkeypatch.setattr(command_line, "train", watched)
+    run("train", "toy_mnist", "--precision", "bfloat16")
+    entry = pretrained.pretrained_index()["toy_mnist"]
+    assert entry["command"] == "python -m trilemma train toy_mnist --precision bfloat16"
+    assert list(entry["minutes"]) == [f"{device.device_name()}, bfloat16"]
+    assert trained[0][0].compute_dtype == "bfloat16"
+    assert {array.dtype.name for array in pretrained.load_arrays("toy_mnist").values()} == {"float32"}
+    assert pretrained.load_pretrained("toy_mnist").compute_dtype == "float32"
+
+
 class Interruption(Exception):
     """Stands for a machine that is taken away."""
 

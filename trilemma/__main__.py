@@ -27,6 +27,12 @@ def main():
     train_parser.add_argument("--epochs", type=int, help="other than in the recipe")
     train_parser.add_argument("--data-dir", help="folder with <data set>.npz or <data set>/train/<class>/")
     train_parser.add_argument(
+        "--precision",
+        default="float32",
+        choices=device.PRECISIONS,
+        help="that the training computes in; the lower ones pay where the processor has instructions for them",
+    )
+    train_parser.add_argument(
         "--verbose",
         default="auto",
         choices=("auto", "0", "1", "2"),
@@ -85,7 +91,7 @@ def run_train(arguments):
     pretrained.writable_folder()
     check_results_folder()
     for recipe in chosen:
-        train_and_save(recipe, arguments.data_dir, verbose)
+        train_and_save(recipe, arguments.data_dir, verbose, precision=arguments.precision)
 
 
 def check_results_folder():
@@ -94,13 +100,14 @@ def check_results_folder():
         raise ValueError(f"{records.RESULTS_DIR.resolve()} cannot be written; start in a folder where you may write.")
 
 
-def train_and_save(recipe, data_dir, verbose, callbacks=()):
-    """Trains one recipe and saves what came of it; the checkpoint goes last. `callbacks` as in `training.train`."""
+def train_and_save(recipe, data_dir, verbose, callbacks=(), precision="float32"):
+    """Trains one recipe and saves what came of it; the checkpoint goes last. The rest is as in `training.train`."""
     folder = pathlib.Path("build/checkpoints") / recipe.name
     with all_images():
-        model, history = train(recipe, folder, data_dir, verbose, callbacks)
+        model, history = train(recipe, folder, data_dir, verbose, callbacks, precision)
     minutes = minutes_by_device(history)
     changed = "" if recipe == recipes.get_recipe(recipe.name) else f" --epochs {recipe.epochs}"
+    changed += "" if precision == "float32" else f" --precision {precision}"
     backend_prefix = "KERAS_BACKEND=jax " if keras.backend.backend() == "jax" else ""
     command = f"{backend_prefix}python -m trilemma train {recipe.name}{changed}"
     description = {"command": command, "minutes": minutes, "epoch": len(history), "recipe": recipe.describe()}

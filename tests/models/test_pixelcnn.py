@@ -15,6 +15,8 @@ from trilemma.models.pixelcnn import (
     sample_by_full_passes,
 )
 
+RICHER = dict(embedding_size=3, head_width=9, vertical_residual=True)
+
 
 def randomise(network, scale=0.5):
     """Weights that make every logit depend on every pixel before it, strongly."""
@@ -49,9 +51,10 @@ SOME_PIXELS = [(0, 0), (0, 1), (0, 27), (1, 0), (9, 14), (13, 0), (14, 27), (20,
     [
         ((28, 28, 1), {}, SOME_PIXELS),
         ((8, 8, 1), {"dilations": (1, 2, 4)}, list(itertools.product(range(8), range(8)))),
+        ((8, 8, 1), {"dilations": (1, 2, 4), **RICHER}, list(itertools.product(range(8), range(8)))),
         ((4, 9, 1), {"dilations": (4, 2, 1, 1)}, list(itertools.product(range(4), range(9)))),
     ],
-    ids=["28x28", "8x8", "4x9"],
+    ids=["28x28", "8x8", "richer", "4x9"],
 )
 def test_logits_of_a_pixel_depend_on_exactly_the_pixels_before_it(image_shape, settings, pixels, random):
     network = build_pixelcnn(image_shape, levels=3, width=4, **settings)
@@ -68,17 +71,21 @@ def test_logits_of_a_pixel_depend_on_exactly_the_pixels_before_it(image_shape, s
         np.testing.assert_array_equal(gradient != 0, numbers < numbers[row, column], err_msg=f"{row}, {column}")
 
 
-@pytest.mark.parametrize(("image_shape", "levels"), [((3, 3, 1), 2), ((2, 2, 1), 5), ((2, 3, 1), 3)])
-def test_probabilities_of_all_images_sum_to_1(image_shape, levels):
-    log_likelihoods = tiny_pixelcnn(image_shape, levels=levels).log_likelihood(all_images(image_shape, levels))
+@pytest.mark.parametrize(
+    ("image_shape", "levels", "settings"),
+    [((3, 3, 1), 2, {}), ((2, 2, 1), 5, {}), ((2, 3, 1), 3, {}), ((3, 3, 1), 2, RICHER), ((2, 2, 1), 5, RICHER)],
+)
+def test_probabilities_of_all_images_sum_to_1(image_shape, levels, settings):
+    model = tiny_pixelcnn(image_shape, levels=levels, **settings)
+    log_likelihoods = model.log_likelihood(all_images(image_shape, levels))
     assert len(log_likelihoods) == levels ** (image_shape[0] * image_shape[1])
     assert log_likelihoods.std() > 1  # Equal probabilities would sum to 1 whatever the order of the pixels.
     assert np.exp(log_likelihoods.astype("float64")).sum() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("levels", [2, 5])
-def test_log_likelihood_is_the_sum_over_pixels_each_given_those_before_it(levels, random):
-    model, images = tiny_pixelcnn((3, 4, 1), levels=levels), random.integers(0, levels, (6, 3, 4, 1))
+@pytest.mark.parametrize(("levels", "settings"), [(2, {}), (5, {}), (5, RICHER)])
+def test_log_likelihood_is_the_sum_over_pixels_each_given_those_before_it(levels, settings, random):
+    model, images = tiny_pixelcnn((3, 4, 1), levels=levels, **settings), random.integers(0, levels, (6, 3, 4, 1))
     expected = np.zeros(6)
     for row, column in itertools.product(range(3), range(4)):
         given = random.random((6, 3, 4, 1), "float32")  # Whatever stands there, later pixels must not count.
@@ -106,10 +113,16 @@ def test_images_are_drawn_as_often_as_they_are_likely(image_shape, levels):
 
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
 @pytest.mark.parametrize(
-    ("image_shape", "levels", "dilations"), [((6, 5, 1), 2, (1, 2)), ((4, 7, 1), 5, (3, 1, 2)), ((5, 5, 1), 256, (1,))]
+    ("image_shape", "levels", "dilations", "settings"),
+    [
+        ((6, 5, 1), 2, (1, 2), {}),
+        ((4, 7, 1), 5, (3, 1, 2), {}),
+        ((5, 5, 1), 256, (1,), {}),
+        ((4, 7, 1), 5, (3, 1, 2), {"scale": 0.5, **RICHER}),
+    ],
 )
-def test_all_ways_of_sampling_draw_the_same_pixels(image_shape, levels, dilations, jit_compile):
-    model = tiny_pixelcnn(image_shape, levels=levels, dilations=dilations)
+def test_all_ways_of_sampling_draw_the_same_pixels(image_shape, levels, dilations, settings, jit_compile):
+    model = tiny_pixelcnn(image_shape, levels=levels, dilations=dilations, **settings)
     uniform = noise.uniform_of(noise.standard_normal(3, np.arange(20), 0, image_shape))
 
     def compiled(function):
@@ -193,6 +206,8 @@ def test_every_pixel_is_a_pass():
         ({"levels": 1}, r"levels is 1; expected a whole number in 2 \.\.\. 256"),
         ({"levels": 257}, r"levels is 257; expected a whole number in 2 \.\.\. 256"),
         ({"width": 0}, "width is 0"),
+        ({"embedding_size": 0}, "embedding_size is 0"),
+        ({"head_width": 0.5}, "head_width is 0.5"),
         ({"dilations": ()}, "dilations are empty; expected one for each layer"),
     ],
 )

@@ -45,7 +45,15 @@ FROZEN = {
         "vae_dcgan",
         None,
     ),
-    "pixelcnn": ("PixelCNN", {"levels": 256, "width": 32}, 10, 64, 1e-3, None, None),
+    "pixelcnn": (
+        "PixelCNN",
+        {"levels": 256, "width": 32, "embedding_size": 16, "head_width": 128, "vertical_residual": True},
+        12,
+        64,
+        3e-3,
+        None,
+        None,
+    ),
     "pixelcnn_binary": ("PixelCNN", {"levels": 2, "width": 32}, 15, 64, 1e-3, None, None),
 }
 LONG_STEPS = {

@@ -407,8 +407,24 @@ def test_training_on_other_images_is_another_training(tmp_path, cut_short, monke
     cut_short(2, tiny_recipe("toy"), tmp_path)
     images, labels = some_images()
     monkeypatch.setattr(training, "load_images", lambda *_: (images[:-1], labels[:-1]))
-    with pytest.raises(ValueError, match=f"on {len(images)} images; expected .*on {len(images) - 1} images"):
+    with pytest.raises(ValueError, match=f"on {len(images)} images .*expected .*on {len(images) - 1} images"):
         train(tiny_recipe("toy"), tmp_path, verbose=0)
+
+
+def test_training_in_another_precision_is_another_training(tmp_path, cut_short):
+    cut_short(2, tiny_recipe("toy"), tmp_path)
+    with pytest.raises(ValueError, match="images in float32; expected .* images in bfloat16. Delete"):
+        train(tiny_recipe("toy"), tmp_path, verbose=0, precision="bfloat16")
+
+
+@pytest.mark.parametrize("name", ["vae", "dcgan", pytest.param("ddpm", marks=pytest.mark.slow)])
+def test_lower_precision_computes_in_it_and_learns_in_float32(tmp_path, name):
+    model, history = train(tiny_recipe(name), tmp_path, verbose=0, precision="bfloat16")
+    layers = [layer for networks in model.networks.values() for layer in networks[0].layers if layer.weights]
+    assert {layer.compute_dtype for layer in layers} >= {"bfloat16"}
+    assert {weight.dtype for weight in model.weights if "seed" not in weight.path} == {"float32"}
+    assert all(row["device"] == f"{device.device_name()}, bfloat16" for row in history)
+    assert all(np.isfinite([row[key] for key in model.loss_names]).all() for row in history)
 
 
 def test_checkpoint_of_another_recipe_is_refused(tmp_path, cut_short):

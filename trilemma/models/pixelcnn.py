@@ -22,7 +22,22 @@ def _gate(x):
     return ops.tanh(values) * ops.sigmoid(gates)
 
 
-def build_pixelcnn(image_shape, levels, width=64, dilations=(1, 2, 4, 8, 1, 2, 4, 8)):
+def _embedded(pixels, embedding):
+    """Appends to pixels (..., 1) in [-1, 1] the vectors that the layer `embedding` holds for their levels."""
+    levels = ops.cast(ops.round((pixels[..., 0] + 1) * (embedding.input_dim - 1) / 2), "int32")
+    vectors = embedding(levels)
+    return ops.concatenate([ops.cast(pixels, vectors.dtype), vectors], axis=-1)
+
+
+def build_pixelcnn(
+    image_shape,
+    levels,
+    width=64,
+    dilations=(1, 2, 4, 8, 1, 2, 4, 8),
+    embedding_size=None,
+    head_width=None,
+    vertical_residual=False,
+):
     """Two stacks of gated convolutions (figure 2): one sees the rows above a pixel, one what is left of it in its row.
 
     No kernel is masked: the images are shifted once, down by a row for the vertical stack and to the right by a column
@@ -36,6 +51,9 @@ def build_pixelcnn(image_shape, levels, width=64, dilations=(1, 2, 4, 8, 1, 2, 4
         levels: grey levels of a pixel.
         width: channels of both stacks.
         dilations: of the layers, first to last.
+        embedding_size: length of a vector that is learnt for each level and read beside its value; None for none.
+        head_width: channels before the logits; None for `width`.
+        vertical_residual: whether layers of the vertical stack add to it, as those of the horizontal stack do.
 
     Returns:
         A Functional model: images (batch, height, width, 1) in [-1, 1] -> logits (batch, height, width, levels),
@@ -49,17 +67,23 @@ def build_pixelcnn(image_shape, levels, width=64, dilations=(1, 2, 4, 8, 1, 2, 4
     if not dilations:
         raise ValueError("dilations are empty; expected one for each layer, as (1, 2, 4, 8).")
     images = layers.Input(image_shape, name="images")
-    vertical = layers.Dense(width, name="vertical_input")(_shifted(images, 1, 0))
-    horizontal = layers.Dense(width, name="horizontal_input")(_shifted(images, 0, 1))
+    pixels = images
+    if embedding_size:
+        pixels = _embedded(images, layers.Embedding(levels, embedding_size, name="embedding"))
+    vertical = layers.Dense(width, name="vertical_input")(_shifted(pixels, 1, 0))
+    horizontal = layers.Dense(width, name="horizontal_input")(_shifted(pixels, 0, 1))
     for i, dilation in enumerate(dilations):
         padded = layers.ZeroPadding2D(((dilation, 0), (dilation, dilation)))(vertical)
         above = layers.Conv2D(2 * width, (2, 3), dilation_rate=dilation, name=f"vertical_{i}")(padded)
         padded = layers.ZeroPadding2D(((0, 0), (dilation, 0)))(horizontal)
         left = layers.Conv2D(2 * width, (1, 2), dilation_rate=dilation, name=f"horizontal_{i}")(padded)
         left = left + layers.Dense(2 * width, name=f"vertical_to_horizontal_{i}")(above)
-        vertical = _gate(above)
+        if vertical_residual:
+            vertical = vertical + layers.Dense(width, name=f"vertical_residual_{i}")(_gate(above))
+        else:
+            vertical = _gate(above)
         horizontal = horizontal + layers.Dense(width, name=f"residual_{i}")(_gate(left))
-    x = layers.Dense(width, activation="silu", name="head")(horizontal)
+    x = layers.Dense(head_width or width, activation="silu", name="head")(horizontal)
     logits = layers.Dense(levels, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name="pixelcnn")
 
@@ -151,7 +175,13 @@ def sample_by_caches(network, uniform):
     dtype, channels = get("vertical_input").compute_dtype, get("vertical_input").units
     vertical_layers = [get(f"vertical_{i}") for i in range(num_layers)]
     dilations = [layer.dilation_rate[0] for layer in vertical_layers]
+    names = {layer.name for layer in network.layers}
+    num_inputs = get("vertical_input").kernel.shape[0]
     uniform = ops.transpose(uniform, (1, 2, 0, 3))
+
+    def as_input(drawn):
+        pixels = 2 * drawn - 1
+        return ops.cast(_embedded(pixels, get("embedding")) if "embedding" in names else pixels, dtype)
 
     def draw_row(number, state):
         images, caches, above = state
@@ -163,10 +193,12 @@ def sample_by_caches(network, uniform):
             x = _convolve(layer, [row[:, start : start + width] for row in rows for start in starts])
             contexts.append(get(f"vertical_to_horizontal_{i}")(x))
             x = _gate(x)
+            if f"vertical_residual_{i}" in names:
+                x = new_caches[-1][:, -1] + get(f"vertical_residual_{i}")(x)
         context = ops.transpose(ops.stack(contexts), (2, 0, 1, 3))  # (width, layers, batch, 2 * channels)
         row = draw_pixels_of_row(context, uniform[number])
         images = ops.where(ops.reshape(ops.arange(height) == number, (1, height, 1, 1)), row[:, None], images)
-        return images, tuple(new_caches), ops.cast(2 * row - 1, dtype)
+        return images, tuple(new_caches), as_input(row)
 
     def draw_pixels_of_row(context, uniform):
         def draw_pixel(number, state):
@@ -178,15 +210,15 @@ def sample_by_caches(network, uniform):
                 x = x + get(f"residual_{i}")(_gate(features))
             pixel = draw_pixels(get("logits")(get("head")(x)), uniform[number])
             row = ops.where(ops.reshape(ops.arange(width) == number, (1, width, 1)), pixel[:, None], row)
-            return row, tuple(new_caches), ops.cast(2 * pixel - 1, dtype)
+            return row, tuple(new_caches), as_input(pixel)
 
         caches = tuple(ops.zeros((num_images, dilation, channels), dtype) for dilation in dilations)
-        start = (ops.zeros((num_images, width, 1)), caches, ops.zeros((num_images, 1), dtype))
+        start = (ops.zeros((num_images, width, 1)), caches, ops.zeros((num_images, num_inputs), dtype))
         return ops.fori_loop(0, width, draw_pixel, start)[0]
 
     # Zeros stand for what lies outside the image, as in the network's padding.
     caches = tuple(ops.zeros((num_images, dilation, width, channels), dtype) for dilation in dilations)
-    start = (ops.zeros((num_images, height, width, 1)), caches, ops.zeros((num_images, width, 1), dtype))
+    start = (ops.zeros((num_images, height, width, 1)), caches, ops.zeros((num_images, width, num_inputs), dtype))
     return ops.fori_loop(0, height, draw_row, start)[0]
 
 
@@ -198,7 +230,7 @@ class PixelCNN(GenerativeModel):
         image_shape: (height, width, 1).
         levels: grey levels, 2 ... 256. With 2, a grey value is the probability that its pixel is on, and images are
             binarised anew for every batch, as for the VAE; with more, the grey values are rounded to that many levels.
-        width, dilations: see `build_pixelcnn`.
+        width, dilations, embedding_size, head_width, vertical_residual: see `build_pixelcnn`.
         ema_decay: decay per step of the averaged weights that draw and score; it warms up.
         seed: integer that makes the binarisation repeatable.
     """
@@ -211,17 +243,23 @@ class PixelCNN(GenerativeModel):
         levels=256,
         width=64,
         dilations=(1, 2, 4, 8, 1, 2, 4, 8),
+        embedding_size=None,
+        head_width=None,
+        vertical_residual=False,
         ema_decay=0.999,
         seed=None,
         **kwargs,
     ):
-        config = dict(levels=levels, width=width, dilations=tuple(dilations), ema_decay=ema_decay)
-        super().__init__(image_shape, seed, config, **kwargs)
+        sizes = dict(width=width, embedding_size=embedding_size, head_width=head_width)
+        shape = {**sizes, "dilations": tuple(dilations), "vertical_residual": vertical_residual}
+        super().__init__(image_shape, seed, dict(levels=levels, ema_decay=ema_decay, **shape), **kwargs)
+        for name, size in sizes.items():
+            if size is not None or name == "width":
+                whole_number(name, size)
         self.levels = whole_number("levels", levels, 2, 256)
         self.ema_decay = ema_decay
-        arguments = (self.image_shape, self.levels, whole_number("width", width), self.config["dilations"])
         with self.precision():
-            self.network = build_pixelcnn(*arguments)
+            self.network = build_pixelcnn(self.image_shape, self.levels, **shape)
             self.ema_network = average_of(self.network)
         self.networks = {"pixelcnn": (self.ema_network, self.network)}
         self.passes_per_image = self.image_shape[0] * self.image_shape[1]

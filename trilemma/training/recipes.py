@@ -149,7 +149,13 @@ RECIPES = {
     "vae_dcgan": Recipe(VAE, dict(architecture="dcgan", latent_size=32), epochs=60, batch_size=64),
     "mixture_vae_gan": _fitted(MixtureVAEGAN, "vae_gan"),
     "mixture_vae_dcgan": _fitted(MixtureVAE, "vae_dcgan", architecture="dcgan", latent_size=32),
-    "pixelcnn": Recipe(PixelCNN, dict(levels=256, width=32), epochs=10, batch_size=64),
+    "pixelcnn": Recipe(
+        PixelCNN,
+        dict(levels=256, width=32, embedding_size=16, head_width=128, vertical_residual=True),
+        epochs=12,
+        batch_size=64,
+        learning_rate=3e-3,
+    ),
     "pixelcnn_binary": Recipe(PixelCNN, dict(levels=2, width=32), epochs=15, batch_size=64),
 }
 # The recipe of a family on one data set where it is another one.

@@ -33,7 +33,9 @@ class _Epochs(keras.callbacks.Callback):
             images = np.round(self.model.generate(10, labels, seed=0) * 255).astype("uint8")
             np.save(self.folder / f"epoch_{number:03d}.npy", images)
         losses = {key: float(value) for key, value in logs.items()}
-        spent = {"images": self.num_images, "seconds": seconds, "device": device.device_name()}
+        precision = self.model.dtype_policy.compute_dtype
+        name = device.device_name() + ("" if precision == "float32" else f", {precision}")
+        spent = {"images": self.num_images, "seconds": seconds, "device": name}
         self.history.append({"epoch": number, **losses, **spent})
         files.write_safely(_history(self.folder, number), json.dumps(self.history))
         unfinished = self.folder / "unfinished.weights.h5"
@@ -51,16 +53,16 @@ def _checkpoint(folder, number):
     return folder / f"epoch_{number:03d}.weights.h5"
 
 
-def prepare(recipe, num_steps):
+def prepare(recipe, num_steps, precision="float32"):
     """Builds the model of a recipe, ready for a `fit` of so many steps."""
-    model = recipe.build()
+    model = recipe.build(dtype=device.PRECISIONS[precision])
     if recipe.teacher is not None:
         model.learn_from(pretrained.load_pretrained(recipe.teacher_name))
     model.compile(model.default_optimizers(recipe.learning_rate, num_steps))
     return model
 
 
-def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
+def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=(), precision="float32"):
     """Trains a recipe's model on the full training split; goes on where an interrupted run stopped.
 
     The checkpoint of the last epoch stays: `discard_checkpoint` removes it once the weights are safe elsewhere.
@@ -71,11 +73,12 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
             models `epoch_<n>.npy`, ten images (10, height, width, channels) uint8 from one fixed seed.
         data_dir: see `data.load_images`.
         verbose, callbacks: see `keras.Model.fit`.
+        precision: that the networks compute in, see `device.setup_device`; weights and their averages stay float32.
 
     Returns:
-        model: trained.
+        model: trained, in this precision.
         history: list with a dict for every epoch, also of those before an interruption: means of the losses, images
-            that it saw, seconds, device.
+            that it saw, seconds, device and, if it was not float32, precision.
 
     Raises:
         ValueError: the folder holds checkpoints of an interrupted training of another recipe or of other images, or
@@ -90,7 +93,7 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
             batch_size=min(recipe.batch_size, len(images)),
             seed=recipe.seed,
         )
-        model, history = _resume(recipe, folder, recipe.epochs * len(batches), len(images))
+        model, history = _resume(recipe, folder, recipe.epochs * len(batches), len(images), precision)
         batches.epoch = len(history)  # The order of the images goes on too.
         # First, so that the seconds of an epoch are without what others do after it.
         callbacks = [_Epochs(folder, history, recipe.draws, len(batches) * batches.batch_size), *callbacks]
@@ -98,9 +101,9 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=()):
     return model, history
 
 
-def _resume(recipe, folder, num_steps, num_images):
+def _resume(recipe, folder, num_steps, num_images, precision):
     """The model as the newest whole checkpoint has it, and the history up to there; untrained and empty without one."""
-    owner, training = folder / "recipe.txt", f"{recipe!r} on {num_images} images"
+    owner, training = folder / "recipe.txt", f"{recipe!r} on {num_images} images in {precision}"
     names = [file.name.removeprefix("epoch_").removesuffix(".weights.h5") for file in folder.glob("epoch_*.weights.h5")]
     numbers = sorted(map(int, names), reverse=True)
     if numbers and owner.exists() and owner.read_text() != training:
@@ -110,7 +113,7 @@ def _resume(recipe, folder, num_steps, num_images):
         )
     files.write_safely(owner, training)
     for number in numbers:
-        model = _seeded(recipe, num_steps)
+        model = _seeded(recipe, num_steps, precision)
         try:
             history = json.loads(_history(folder, number).read_text())
             if [row["epoch"] for row in history] != list(range(1, number + 1)):
@@ -125,12 +128,12 @@ def _resume(recipe, folder, num_steps, num_images):
         raise ValueError(f"no checkpoint in {folder} can be read; delete the folder to start anew.")
     for file in folder.glob("epoch_*"):
         file.unlink()
-    return _seeded(recipe, num_steps), []
+    return _seeded(recipe, num_steps, precision), []
 
 
-def _seeded(recipe, num_steps):
+def _seeded(recipe, num_steps, precision):
     keras.utils.set_random_seed(recipe.seed)
-    return prepare(recipe, num_steps)
+    return prepare(recipe, num_steps, precision)
 
 
 def discard_checkpoint(checkpoint_dir):
