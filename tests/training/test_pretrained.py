@@ -435,8 +435,10 @@ def shipped_models():
 def test_shipped_models_tell_how_they_were_trained():
     commands = ("python -m trilemma train", "python benchmarks/jax_training.py", "KERAS_BACKEND=jax python -m trilemma")
     for name, entry in shipped_models().items():
-        assert entry["command"].endswith(f" {name}"), name
+        lower = " --precision bfloat16"
+        assert entry["command"].removesuffix(lower).endswith(f" {name}"), name
         assert entry["command"].startswith(commands), name
+        assert all((", bfloat16" in device) == (lower in entry["command"]) for device in entry["minutes"]), name
         assert entry["minutes"] and all(device and value > 0 for device, value in entry["minutes"].items()), name
 
 
