@@ -30,7 +30,7 @@ def main():
         "--precision",
         default="float32",
         choices=device.PRECISIONS,
-        help="that the training computes in; the lower ones pay where the processor has instructions for them",
+        help="that the training computes in; weights stay float32",
     )
     train_parser.add_argument(
         "--verbose",

@@ -427,6 +427,12 @@ def test_lower_precision_computes_in_it_and_learns_in_float32(tmp_path, name):
     assert all(np.isfinite([row[key] for key in model.loss_names]).all() for row in history)
 
 
+def test_a_precision_that_was_chosen_for_all_models_holds_for_trainings_too(monkeypatch):
+    monkeypatch.setattr(training.keras.config, "dtype_policy", lambda: keras.DTypePolicy("mixed_bfloat16"))
+    assert training.prepare(tiny_recipe("vae"), 10).compute_dtype == "bfloat16"
+    assert training.prepare(tiny_recipe("vae"), 10, "float32").compute_dtype == "float32"
+
+
 def test_checkpoint_of_another_recipe_is_refused(tmp_path, cut_short):
     cut_short(2, tiny_recipe("toy"), tmp_path)
     with pytest.raises(ValueError, match="another recipe.*learning_rate=0.05.*expected.*learning_rate=0.001"):

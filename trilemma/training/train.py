@@ -53,16 +53,16 @@ def _checkpoint(folder, number):
     return folder / f"epoch_{number:03d}.weights.h5"
 
 
-def prepare(recipe, num_steps, precision="float32"):
-    """Builds the model of a recipe, ready for a `fit` of so many steps."""
-    model = recipe.build(dtype=device.PRECISIONS[precision])
+def prepare(recipe, num_steps, precision=None):
+    """Builds the model of a recipe, ready for a `fit` of so many steps; `precision` as in `train`."""
+    model = recipe.build(dtype=device.PRECISIONS[precision or _chosen_precision()])
     if recipe.teacher is not None:
         model.learn_from(pretrained.load_pretrained(recipe.teacher_name))
     model.compile(model.default_optimizers(recipe.learning_rate, num_steps))
     return model
 
 
-def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=(), precision="float32"):
+def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=(), precision=None):
     """Trains a recipe's model on the full training split; goes on where an interrupted run stopped.
 
     The checkpoint of the last epoch stays: `discard_checkpoint` removes it once the weights are safe elsewhere.
@@ -73,7 +73,8 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=(), p
             models `epoch_<n>.npy`, ten images (10, height, width, channels) uint8 from one fixed seed.
         data_dir: see `data.load_images`.
         verbose, callbacks: see `keras.Model.fit`.
-        precision: that the networks compute in, see `device.setup_device`; weights and their averages stay float32.
+        precision: that the networks compute in, as for `device.setup_device`, whose choice None keeps; weights and
+            averages stay float32.
 
     Returns:
         model: trained, in this precision.
@@ -81,8 +82,8 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=(), p
             that it saw, seconds, device and, if it was not float32, precision.
 
     Raises:
-        ValueError: the folder holds checkpoints of an interrupted training of another recipe or of other images, or
-            none that can be read, or another process trains in it.
+        ValueError: the folder holds checkpoints of an interrupted training of another recipe, precision or other
+            images, or none that can be read, or another process trains in it.
     """
     folder = pathlib.Path(checkpoint_dir)
     with files.locked(folder, wait=False):
@@ -93,6 +94,7 @@ def train(recipe, checkpoint_dir, data_dir=None, verbose="auto", callbacks=(), p
             batch_size=min(recipe.batch_size, len(images)),
             seed=recipe.seed,
         )
+        precision = precision or _chosen_precision()
         model, history = _resume(recipe, folder, recipe.epochs * len(batches), len(images), precision)
         batches.epoch = len(history)  # The order of the images goes on too.
         # First, so that the seconds of an epoch are without what others do after it.
@@ -129,6 +131,10 @@ def _resume(recipe, folder, num_steps, num_images, precision):
     for file in folder.glob("epoch_*"):
         file.unlink()
     return _seeded(recipe, num_steps, precision), []
+
+
+def _chosen_precision():
+    return keras.config.dtype_policy().compute_dtype
 
 
 def _seeded(recipe, num_steps, precision):
